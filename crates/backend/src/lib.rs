@@ -1,0 +1,1 @@
+//! Dialing, authenticating to and talking with one real server.

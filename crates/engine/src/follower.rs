@@ -1,0 +1,394 @@
+//! A follower's part of one transaction: a task that executes, in order, what the lead has answered, and compares.
+//!
+//! Invariants: followers never veto. A follower leg is disposable: lock trouble that exists only here (a deadlock victim, a lost transaction, a
+//! lock held by another leg that the lead's order puts later) is solved by rolling this leg back and executing its statements again.
+//! A different answer evicts the server. The task lives for one transaction; the session gets the leg back at its end.
+
+use crate::group::{Group, Verdict};
+use crate::io::{BackendId, Clock, Discard, Entropy, Identity, KillKind, LegError, Servers, World};
+use crate::leg::OpenLeg;
+use crate::order::Share;
+use crate::statement::{Body, insert_id, outcome_of, query_payload};
+use bytes::Bytes;
+use grove_recovery_log::{Outcome, ResultOutcome};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// Tells a follower leg to release its locks and start over.
+#[derive(Debug, Default)]
+pub(crate) struct RestartSignal(Notify);
+
+/// A statement that the lead has executed, with all that makes a follower give the same result.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    pub body: Body,
+    /// Session state and clock before the statement, as Grove's own statements.
+    pub context: Vec<Bytes>,
+    /// Whether an INSERT_ID must be forced from the lead's answer.
+    pub forces_insert_id: bool,
+    /// What the lead answered.
+    pub outcome: Outcome,
+    /// Whether `context` changes session state that a repetition could not take back on the same connection.
+    pub changes_state: bool,
+}
+
+/// What a transaction needs on a fresh connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Opening {
+    /// Session state at the transaction's start.
+    pub state: Arc<Vec<Bytes>>,
+    /// Version of the session state in `state`.
+    pub state_version: u64,
+    /// `SET TRANSACTION` if any, and the statement that begins the transaction.
+    pub begin: Vec<Bytes>,
+}
+
+enum Job {
+    Execute(Arc<Executed>, Arc<Share>),
+    Reclaim(oneshot::Sender<Result<(), LegError>>),
+}
+
+/// The session's handle of a follower's task.
+pub(crate) struct FollowerHandle<W: World> {
+    jobs: mpsc::UnboundedSender<Job>,
+    task: tokio::task::JoinHandle<Option<Follower<W>>>,
+}
+
+impl<W: World> FollowerHandle<W> {
+    /// Queues a statement. The queue is bounded by the transaction's own limits.
+    pub fn execute(&self, executed: Arc<Executed>, share: Arc<Share>) {
+        // A task that has ended has lost its server; the session learns it when it takes the leg back.
+        let _ = self.jobs.send(Job::Execute(executed, share));
+    }
+
+    /// Waits until everything that is queued is executed and takes the follower back. `None` if it is lost.
+    pub async fn reclaim(self) -> Option<Follower<W>> {
+        let (done, drained) = oneshot::channel();
+        if self.jobs.send(Job::Reclaim(done)).is_ok() {
+            let _ = drained.await;
+        }
+        self.task.await.ok().flatten()
+    }
+}
+
+/// A follower leg with its part of the transaction.
+pub(crate) struct Follower<W: World> {
+    group: Arc<Group<W>>,
+    identity: Arc<Identity>,
+    opening: Opening,
+    pub leg: OpenLeg<<W::Servers as Servers>::Leg>,
+    entries: Vec<(Arc<Executed>, Option<Arc<Share>>)>,
+    /// Entries that the leg's open transaction holds.
+    executed: usize,
+    began: bool,
+    restart: Arc<RestartSignal>,
+    /// The client's reads changed session state on this leg after its last statement.
+    tainted: bool,
+    /// Correction of the forced insert id for the entry at `executed`, after a first mismatch.
+    insert_id_shift: u64,
+}
+
+enum Step {
+    Executed,
+    StartOver(Duration),
+}
+
+impl<W: World> Follower<W> {
+    /// Takes a leg that has no transaction open (or, with `began`, one that has executed nothing in it).
+    pub fn new(
+        group: Arc<Group<W>>,
+        identity: Arc<Identity>,
+        opening: Opening,
+        leg: OpenLeg<<W::Servers as Servers>::Leg>,
+        began: bool,
+    ) -> Self {
+        Self {
+            group,
+            identity,
+            opening,
+            leg,
+            entries: Vec::new(),
+            executed: 0,
+            began,
+            restart: Arc::default(),
+            tainted: false,
+            insert_id_shift: 0,
+        }
+    }
+
+    /// Notes that session state was changed here outside the entries, so that only a fresh connection can start over.
+    pub fn taint(&mut self) {
+        self.tainted = true;
+    }
+
+    /// Adds a statement without executing it.
+    pub fn enqueue(&mut self, executed: Arc<Executed>, share: Option<Arc<Share>>) {
+        self.entries.push((executed, share));
+    }
+
+    /// Marks everything enqueued as already executed on this leg.
+    pub fn is_up_to_date(&mut self) {
+        self.executed = self.entries.len();
+        self.entries.iter_mut().for_each(|(_, share)| *share = None);
+    }
+
+    /// Starts the task.
+    pub fn start(self) -> FollowerHandle<W> {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        FollowerHandle {
+            jobs,
+            task: tokio::spawn(self.serve(queue)),
+        }
+    }
+
+    async fn serve(mut self, mut queue: mpsc::UnboundedReceiver<Job>) -> Option<Self> {
+        let key = (self.leg.backend, self.leg.thread_id());
+        self.group.restartable.insert(key, Arc::clone(&self.restart));
+        let mut registered = key;
+        let result = self.work(&mut queue, &mut registered).await;
+        self.group.restartable.remove(&registered);
+        match result {
+            Ok(Some(done)) => {
+                let _ = done.send(Ok(()));
+                Some(self)
+            }
+            Ok(None) => None,
+            Err(error) => {
+                tracing::debug!(backend = self.group.name(self.leg.backend), %error, "follower leg lost");
+                // Shares must go now: others wait for them.
+                self.entries.clear();
+                queue.close();
+                while let Some(job) = queue.recv().await {
+                    if let Job::Reclaim(done) = job {
+                        let _ = done.send(Err(error.clone()));
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// Runs until the session takes the leg back, goes away, or the server is lost.
+    async fn work(
+        &mut self,
+        queue: &mut mpsc::UnboundedReceiver<Job>,
+        registered: &mut (BackendId, u32),
+    ) -> Result<Option<oneshot::Sender<Result<(), LegError>>>, LegError> {
+        loop {
+            self.catch_up(registered).await?;
+            let restart = Arc::clone(&self.restart);
+            let gone = self.leg.gone().clone();
+            tokio::select! {
+                biased;
+                () = gone.cancelled() => return Err(LegError::Lost("the server has left the group".into())),
+                () = restart.0.notified() => self.start_over(Duration::ZERO, registered).await?,
+                job = queue.recv() => match job {
+                    Some(Job::Execute(executed, share)) => self.enqueue(executed, Some(share)),
+                    Some(Job::Reclaim(done)) => return Ok(Some(done)),
+                    None => return Ok(None),
+                },
+            }
+        }
+    }
+
+    /// Executes every entry that the leg's transaction does not hold yet.
+    async fn catch_up(&mut self, registered: &mut (BackendId, u32)) -> Result<(), LegError> {
+        let mut attempts = 0u32;
+        while self.executed < self.entries.len() {
+            let step = match self.execute_next().await {
+                Ok(step) => step,
+                Err(error @ (LegError::Lost(_) | LegError::Protocol(_))) => {
+                    self.reconnect(error, registered).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            match step {
+                Step::Executed => {
+                    self.entries[self.executed].1 = None;
+                    self.executed += 1;
+                    self.insert_id_shift = 0;
+                }
+                Step::StartOver(pause) => {
+                    attempts += 1;
+                    if attempts > 1000 {
+                        let reason = "a transaction could not be executed here in 1000 attempts";
+                        self.group.evict(self.leg.backend, reason);
+                        return Err(LegError::Lost(reason.into()));
+                    }
+                    self.start_over(pause, registered).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn flight(&self) -> (Vec<Bytes>, Arc<Executed>) {
+        let executed = Arc::clone(&self.entries[self.executed].0);
+        let mut prelude = if self.began {
+            Vec::new()
+        } else {
+            self.opening.begin.clone()
+        };
+        prelude.extend(executed.context.iter().cloned());
+        let id = insert_id(&executed.outcome);
+        if executed.forces_insert_id && id > self.insert_id_shift {
+            prelude.push(query_payload(
+                format!("SET INSERT_ID={}", id - self.insert_id_shift).as_bytes(),
+            ));
+        }
+        (prelude, executed)
+    }
+
+    async fn execute_next(&mut self) -> Result<Step, LegError> {
+        let (prelude, executed) = self.flight();
+        self.began = true;
+        self.leg.clock_is_set = true;
+        let group = Arc::clone(&self.group);
+        let restart = Arc::clone(&self.restart);
+        let (backend, thread_id) = (self.leg.backend, self.leg.thread_id());
+        let mut told_to_restart = false;
+        let mut patience = group.settings.follower_lock_wait;
+        let reply = {
+            let mut sink = Discard;
+            let run = self.leg.run(&prelude, &executed.body, &mut sink);
+            tokio::pin!(run);
+            loop {
+                tokio::select! {
+                    biased;
+                    reply = &mut run => break reply?,
+                    () = restart.0.notified(), if !told_to_restart => {
+                        told_to_restart = true;
+                        // The leg waits itself; only the server can wake it.
+                        let _ = group.world.servers().kill(backend, thread_id, KillKind::Query).await;
+                    }
+                    () = group.world.clock().sleep(patience) => {
+                        patience = (patience * 2).min(Duration::from_secs(5));
+                        restart_blockers(&group, backend, thread_id).await;
+                    }
+                }
+            }
+        };
+        let outcome = outcome_of(&reply.reply);
+        if told_to_restart {
+            return Ok(Step::StartOver(Duration::ZERO));
+        }
+        self.judge(&executed, outcome).await
+    }
+
+    async fn judge(&mut self, executed: &Executed, mut outcome: Outcome) -> Result<Step, LegError> {
+        if let Some(ResultOutcome::Err { code }) = outcome.results.last() {
+            let code = *code;
+            if is_lock_trouble(code) && Some(&ResultOutcome::Err { code }) != executed.outcome.results.last() {
+                let jitter = self.group.world.entropy().next_u64() % 20;
+                return Ok(Step::StartOver(Duration::from_millis(jitter)));
+            }
+            // An ERR packet does not say whether the transaction is still open.
+            outcome.in_transaction = self.leg.ask_in_transaction().await?;
+        }
+        if agree(&executed.outcome, &outcome) {
+            return Ok(Step::Executed);
+        }
+        let (wanted, got) = (insert_id(&executed.outcome), insert_id(&outcome));
+        if executed.forces_insert_id && self.insert_id_shift == 0 && got > wanted && got - wanted < wanted {
+            // The lead's first generated id went to a row that was not inserted: begin that much earlier.
+            self.insert_id_shift = got - wanted;
+            return Ok(Step::StartOver(Duration::ZERO));
+        }
+        if executed.outcome.in_transaction && !outcome.in_transaction {
+            return Ok(Step::StartOver(Duration::ZERO));
+        }
+        let statement = match &executed.body {
+            Body::Query(payload) => String::from_utf8_lossy(&payload[1..payload.len().min(300)]).into_owned(),
+            Body::Execute { prepared, .. } => String::from_utf8_lossy(&prepared.text).chars().take(300).collect(),
+        };
+        let reason = format!(
+            "answered differently from the lead: {:?} instead of {:?} to: {statement}",
+            outcome.results, executed.outcome.results
+        );
+        self.group.evict(self.leg.backend, &reason);
+        Err(LegError::Lost(reason))
+    }
+
+    /// Rolls back and forgets what was executed; `catch_up` executes it again.
+    async fn start_over(&mut self, pause: Duration, registered: &mut (BackendId, u32)) -> Result<(), LegError> {
+        self.group.metrics().follower_restarts.add(1);
+        let state_changed = self.tainted
+            || self.entries[..self.executed]
+                .iter()
+                .any(|(executed, _)| executed.changes_state);
+        let rolled_back = if state_changed {
+            Err(LegError::Lost("session state changed inside the transaction".into()))
+        } else {
+            self.leg.query(b"ROLLBACK").await
+        };
+        self.executed = 0;
+        self.began = false;
+        match rolled_back {
+            Ok(_) => {}
+            Err(error) => self.reconnect(error, registered).await?,
+        }
+        if pause > Duration::ZERO {
+            self.group.world.clock().sleep(pause).await;
+        }
+        Ok(())
+    }
+
+    /// Opens a new connection in place of a lost one, if the server still answers.
+    async fn reconnect(&mut self, error: LegError, registered: &mut (BackendId, u32)) -> Result<(), LegError> {
+        let backend = self.leg.backend;
+        let verdict = self.group.verify(backend, &error).await.map_err(LegError::Lost)?;
+        if verdict == Verdict::Evicted {
+            return Err(error);
+        }
+        let fresh = match self.group.world.servers().connect(backend, &self.identity).await {
+            Ok(leg) => leg,
+            Err(connect_error) => {
+                let reason = format!("{error}; a new connection failed: {connect_error}");
+                self.group.evict(backend, &reason);
+                return Err(LegError::Lost(reason));
+            }
+        };
+        self.leg = OpenLeg::new(backend, fresh, self.group.gone(backend));
+        for statement in self.opening.state.iter() {
+            self.leg
+                .command(statement.clone(), grove_wire::ReplyShape::Query, &mut Discard)
+                .await?;
+        }
+        self.leg.state_version = self.opening.state_version;
+        self.executed = 0;
+        self.began = false;
+        self.group.restartable.remove(registered);
+        *registered = (backend, self.leg.thread_id());
+        self.group.restartable.insert(*registered, Arc::clone(&self.restart));
+        Ok(())
+    }
+}
+
+/// Asks the server who holds the lock that this leg waits for, and tells those legs to start over. A leg that is committing is not
+/// registered any more and ends by itself.
+async fn restart_blockers<W: World>(group: &Group<W>, backend: BackendId, thread_id: u32) {
+    match group.world.servers().blockers(backend, thread_id).await {
+        Ok(blockers) => {
+            for blocker in blockers {
+                if let Some(signal) = group.restartable.get(&(backend, blocker)) {
+                    signal.0.notify_one();
+                }
+            }
+        }
+        Err(error) => tracing::warn!(backend = group.name(backend), %error, "who blocks a follower is not known"),
+    }
+}
+
+/// Errors that only say that locks were granted in another order here: 1205 lock wait, 1213 deadlock, 1317 interrupted by Grove itself,
+/// 1467 (MariaDB's answer to a deadlock victim that wanted an auto-increment value), 3058 and 1614 (MySQL's further deadlock codes), 1020
+/// (MariaDB: record changed since the snapshot).
+fn is_lock_trouble(code: u16) -> bool {
+    matches!(code, 1205 | 1213 | 1317 | 1467 | 3058 | 1614 | 1020)
+}
+
+/// Whether two servers answered the same. Rows of locking reads are counted.
+pub(crate) fn agree(lead: &Outcome, follower: &Outcome) -> bool {
+    lead == follower
+}

@@ -1,0 +1,418 @@
+//! The group of servers: who is online, who leads, who was evicted and why.
+//!
+//! Invariants: the last online server is never evicted; an evicted server never comes back in the life of this process; every session that
+//! waits on an evicted server is woken at once through the server's `gone` token.
+
+use crate::follower::RestartSignal;
+use crate::gate::Gates;
+use crate::io::{BackendId, Clock, LegError, ServerFacts, Servers, World};
+use crate::order::{CommitsUnderWay, Order};
+use crate::settings::{ReadPolicy, Settings};
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use grove_recovery_log::{Entry, MembershipChange, OrderedLog};
+use smallvec::SmallVec;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// A server as the configuration names it.
+#[derive(Clone, Debug)]
+pub struct MemberSpec {
+    /// Unique name, shown to operators.
+    pub name: String,
+    /// Share of reads under the `weighted` policy.
+    pub weight: u32,
+}
+
+/// State of a server, as operators see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberState {
+    /// Takes reads and writes.
+    Online,
+    /// The only server left, and it does not answer.
+    Unreachable,
+    /// Evicted; its data may be behind.
+    Failed,
+}
+
+/// A server's status, for operators.
+#[derive(Clone, Debug)]
+pub struct MemberStatus {
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: MemberState,
+    /// Since when, in microseconds since 1970-01-01 UTC.
+    pub since_unix_micros: u64,
+    /// Why.
+    pub reason: String,
+    /// Whether it is the lead.
+    pub is_lead: bool,
+    /// Sessions that read from it.
+    pub sessions: usize,
+}
+
+struct Member {
+    spec: MemberSpec,
+    readers: AtomicUsize,
+    latency_us: AtomicU64,
+    failed_probes: AtomicU32,
+    gone: ArcSwap<CancellationToken>,
+    status: Mutex<(MemberState, u64, String)>,
+    facts: Mutex<Option<ServerFacts>>,
+    /// One session verifies a broken server at a time; the others take its verdict.
+    verification: tokio::sync::Mutex<Option<Duration>>,
+}
+
+/// Membership at one instant.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Grows with every change of membership.
+    pub epoch: u64,
+    /// Executes every write first.
+    pub lead: BackendId,
+    /// Online servers, the lead among them.
+    pub online: SmallVec<[BackendId; 4]>,
+}
+
+/// What verification found out about a server on which a connection broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It answers.
+    Alive,
+    /// It has left the group.
+    Evicted,
+}
+
+/// The group.
+pub struct Group<W: World> {
+    pub(crate) world: W,
+    pub(crate) settings: Settings,
+    pub(crate) log: Arc<dyn OrderedLog>,
+    pub(crate) gates: Gates,
+    pub(crate) order: Arc<Order>,
+    pub(crate) commits: Arc<CommitsUnderWay>,
+    /// Follower legs that can be told to start over, by server and its connection id.
+    pub(crate) restartable: DashMap<(BackendId, u32), Arc<RestartSignal>>,
+    members: Vec<Member>,
+    view: ArcSwap<View>,
+    changing: Mutex<()>,
+    next_owner: AtomicU64,
+    next_reader: AtomicUsize,
+    bulk_insert_gate: bool,
+    default_isolation_is_read_committed: bool,
+    metrics: Arc<grove_telemetry::Metrics>,
+}
+
+impl<W: World> Group<W> {
+    /// Probes every server once and forms the first epoch from those that answer. Fails if none does.
+    pub async fn form(
+        world: W,
+        specs: Vec<MemberSpec>,
+        settings: Settings,
+        log: Arc<dyn OrderedLog>,
+        metrics: Arc<grove_telemetry::Metrics>,
+    ) -> Result<Arc<Self>, LegError> {
+        let now = world.clock().unix_micros();
+        let mut online = SmallVec::new();
+        let mut members = Vec::with_capacity(specs.len());
+        let mut last_error = LegError::Lost("no server is configured".into());
+        let mut bulk_insert_gate = false;
+        let mut read_committed = false;
+        for (index, spec) in specs.into_iter().enumerate() {
+            let id = BackendId(u16::try_from(index).unwrap_or(u16::MAX));
+            let gone = CancellationToken::new();
+            let (status, facts) = match world.servers().probe(id).await {
+                Ok(facts) => {
+                    online.push(id);
+                    bulk_insert_gate |= facts.autoinc_lock_mode == 2;
+                    read_committed |= facts.isolation.replace('-', " ").to_uppercase().ends_with("COMMITTED");
+                    ((MemberState::Online, now, "answered at start".to_owned()), Some(facts))
+                }
+                Err(error) => {
+                    gone.cancel();
+                    tracing::error!(backend = %spec.name, %error, "server is not reachable at start and stays out of the group");
+                    let reason = format!("not reachable when Grove started: {error}");
+                    last_error = error;
+                    ((MemberState::Failed, now, reason), None)
+                }
+            };
+            members.push(Member {
+                spec,
+                readers: AtomicUsize::new(0),
+                latency_us: AtomicU64::new(0),
+                failed_probes: AtomicU32::new(0),
+                gone: ArcSwap::from_pointee(gone),
+                status: Mutex::new(status),
+                facts: Mutex::new(facts),
+                verification: tokio::sync::Mutex::default(),
+            });
+        }
+        let Some(&lead) = online.first() else {
+            return Err(last_error);
+        };
+        let order = Arc::new(Order::default());
+        order.appoint(lead);
+        Ok(Arc::new(Self {
+            world,
+            settings,
+            log,
+            gates: Gates::default(),
+            order,
+            commits: Arc::default(),
+            restartable: DashMap::new(),
+            members,
+            view: ArcSwap::from_pointee(View { epoch: 1, lead, online }),
+            changing: Mutex::new(()),
+            next_owner: AtomicU64::new(1),
+            next_reader: AtomicUsize::new(0),
+            bulk_insert_gate,
+            default_isolation_is_read_committed: read_committed,
+            metrics,
+        }))
+    }
+
+    /// Membership now.
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Number of configured servers, whatever their state.
+    pub fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The lead's facts: what a client is told about the server that it talks to.
+    pub fn server_facts(&self) -> Option<ServerFacts> {
+        self.member(self.view().lead)
+            .facts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The counters that this group feeds.
+    pub fn metrics(&self) -> &Arc<grove_telemetry::Metrics> {
+        &self.metrics
+    }
+
+    /// Everything an operator sees about the servers, in configuration order.
+    pub fn statuses(&self) -> Vec<MemberStatus> {
+        let view = self.view();
+        let status = |(index, member): (usize, &Member)| {
+            let (state, since_unix_micros, reason) =
+                member.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            MemberStatus {
+                name: member.spec.name.clone(),
+                state,
+                since_unix_micros,
+                reason,
+                is_lead: usize::from(view.lead.0) == index && state == MemberState::Online,
+                sessions: member.readers.load(Ordering::Relaxed),
+            }
+        };
+        self.members.iter().enumerate().map(status).collect()
+    }
+
+    /// Name of a server.
+    pub fn name(&self, id: BackendId) -> &str {
+        &self.member(id).spec.name
+    }
+
+    pub(crate) fn bulk_inserts_need_a_gate(&self) -> bool {
+        self.bulk_insert_gate
+    }
+
+    pub(crate) fn default_isolation_is_read_committed(&self) -> bool {
+        self.default_isolation_is_read_committed
+    }
+
+    pub(crate) fn is_online(&self, id: BackendId) -> bool {
+        self.view.load().online.contains(&id)
+    }
+
+    pub(crate) fn gone(&self, id: BackendId) -> CancellationToken {
+        CancellationToken::clone(&self.member(id).gone.load())
+    }
+
+    pub(crate) fn next_owner(&self) -> u64 {
+        self.next_owner.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_reader(&self, id: BackendId, more: bool) {
+        let readers = &self.member(id).readers;
+        if more {
+            readers.fetch_add(1, Ordering::Relaxed)
+        } else {
+            readers.fetch_sub(1, Ordering::Relaxed)
+        };
+    }
+
+    /// Chooses a server for a session's reads.
+    pub(crate) fn choose_reader(&self) -> BackendId {
+        let view = self.view();
+        let load = |id: &BackendId| self.member(*id).readers.load(Ordering::Relaxed);
+        let weight = |id: &BackendId| u64::from(self.member(*id).spec.weight.max(1));
+        let turn = self.next_reader.fetch_add(1, Ordering::Relaxed);
+        let chosen = match self.settings.read_policy {
+            ReadPolicy::RoundRobin => view.online.get(turn % view.online.len()),
+            ReadPolicy::LeastOutstanding => view
+                .online
+                .iter()
+                .min_by_key(|id| ((load(id) as u64 + 1) * 1000 / weight(id), (id.0 as usize + turn) % 64)),
+            ReadPolicy::Latency => view
+                .online
+                .iter()
+                .min_by_key(|id| self.member(**id).latency_us.load(Ordering::Relaxed)),
+            ReadPolicy::Weighted => {
+                let total: u64 = view.online.iter().map(weight).sum();
+                let mut at = turn as u64 % total;
+                view.online.iter().find(|id| {
+                    let inside = at < weight(id);
+                    at = at.saturating_sub(weight(id));
+                    inside
+                })
+            }
+        };
+        chosen.copied().unwrap_or(view.lead)
+    }
+
+    fn member(&self, id: BackendId) -> &Member {
+        &self.members[usize::from(id.0)]
+    }
+
+    /// Takes a server out of the group, unless it is the last one.
+    pub fn evict(&self, id: BackendId, reason: &str) -> bool {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = self.view();
+        if !view.online.contains(&id) {
+            return true;
+        }
+        if view.online.len() == 1 {
+            return false;
+        }
+        let online: SmallVec<[BackendId; 4]> = view.online.iter().copied().filter(|&other| other != id).collect();
+        let lead = if view.lead == id { online[0] } else { view.lead };
+        let epoch = view.epoch + 1;
+        self.set_status(id, MemberState::Failed, reason);
+        self.view.store(Arc::new(View { epoch, lead, online }));
+        self.order.appoint(lead);
+        self.member(id).gone.load().cancel();
+        self.metrics.evictions.add(1);
+        tracing::error!(
+            backend = self.name(id),
+            lead = self.name(lead),
+            epoch,
+            reason,
+            "server evicted"
+        );
+        let change = MembershipChange {
+            epoch,
+            evicted: self.name(id).to_owned(),
+            reason: reason.to_owned(),
+            lead: self.name(lead).to_owned(),
+        };
+        let log = Arc::clone(&self.log);
+        tokio::spawn(async move {
+            if let Err(error) = log.append(Entry::Membership(change)).await {
+                tracing::error!(%error, "membership change is not in the log");
+            }
+        });
+        true
+    }
+
+    fn set_status(&self, id: BackendId, state: MemberState, reason: &str) {
+        let since = self.world.clock().unix_micros();
+        *self.member(id).status.lock().unwrap_or_else(PoisonError::into_inner) = (state, since, reason.to_owned());
+    }
+
+    /// Finds out whether a server on which a connection broke still answers; evicts it if not. The last server is waited for instead.
+    pub(crate) async fn verify(&self, id: BackendId, error: &LegError) -> Result<Verdict, String> {
+        if !self.is_online(id) {
+            return Ok(Verdict::Evicted);
+        }
+        let asked_at = self.world.clock().now();
+        let mut verified_at = self.member(id).verification.lock().await;
+        if !self.is_online(id) {
+            return Ok(Verdict::Evicted);
+        }
+        if verified_at.is_some_and(|at| at >= asked_at) {
+            return Ok(Verdict::Alive);
+        }
+        let deadline = asked_at + self.settings.no_backend_wait;
+        loop {
+            match self.world.servers().probe(id).await {
+                Ok(_) => {
+                    *verified_at = Some(self.world.clock().now());
+                    self.reachable_again(id);
+                    return Ok(Verdict::Alive);
+                }
+                Err(probe_error) => {
+                    let reason = format!("{error}; then: {probe_error}");
+                    if self.evict(id, &reason) {
+                        return Ok(Verdict::Evicted);
+                    }
+                    self.unreachable(id, &reason);
+                    if self.world.clock().now() >= deadline {
+                        return Err(format!(
+                            "{} is the last server and does not answer: {reason}",
+                            self.name(id)
+                        ));
+                    }
+                    self.world.clock().sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn unreachable(&self, id: BackendId, reason: &str) {
+        let status = self.member(id).status.lock().unwrap_or_else(PoisonError::into_inner).0;
+        if status == MemberState::Online {
+            tracing::error!(backend = self.name(id), reason, "the last server does not answer");
+            self.set_status(id, MemberState::Unreachable, reason);
+            self.member(id).gone.load().cancel();
+        }
+    }
+
+    fn reachable_again(&self, id: BackendId) {
+        let status = self.member(id).status.lock().unwrap_or_else(PoisonError::into_inner).0;
+        if status == MemberState::Unreachable {
+            tracing::warn!(backend = self.name(id), "the last server answers again");
+            self.member(id).gone.store(Arc::new(CancellationToken::new()));
+            self.set_status(id, MemberState::Online, "answers again");
+        }
+    }
+
+    /// Probes one server for ever; ends when the server has left the group or `stop` is cancelled. One task per server.
+    pub async fn watch(self: Arc<Self>, id: BackendId, stop: CancellationToken) {
+        while self.is_online(id) {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = self.world.clock().sleep(self.settings.probe_interval) => {}
+            }
+            let began = self.world.clock().now();
+            let member = self.member(id);
+            match self.world.servers().probe(id).await {
+                Ok(facts) => {
+                    let took = self.world.clock().now().saturating_sub(began).as_micros() as u64;
+                    let before = member.latency_us.load(Ordering::Relaxed);
+                    member.latency_us.store((before * 7 + took) / 8, Ordering::Relaxed);
+                    member.failed_probes.store(0, Ordering::Relaxed);
+                    *member.facts.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts);
+                    self.reachable_again(id);
+                }
+                Err(error) => {
+                    let failures = member.failed_probes.fetch_add(1, Ordering::Relaxed) + 1;
+                    tracing::warn!(backend = self.name(id), failures, %error, "probe failed");
+                    let reason = format!("{failures} probes in a row failed: {error}");
+                    if failures >= self.settings.probe_failures && !self.evict(id, &reason) {
+                        self.unreachable(id, &reason);
+                    }
+                }
+            }
+        }
+    }
+}

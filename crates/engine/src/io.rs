@@ -1,0 +1,223 @@
+//! The doors through which the engine reaches the world: servers, time and chance.
+//!
+//! Everything above these traits is deterministic when they are, so a seeded simulation drives the same engine as production.
+//! Deliberately absent: sockets, client connections, the wall clock, a random source.
+
+use bytes::{Bytes, BytesMut};
+use grove_wire::{CapabilityFlags, Reply, ReplyShape};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Index of a server in the group's fixed list of members; stable for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BackendId(pub u16);
+
+/// Who a leg is for: what the client gave at its handshake, so that a server answers the leg as it would answer the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Account name on the servers.
+    pub user: String,
+    /// Password of that account; empty for none.
+    pub password: String,
+    /// Capabilities that the client and Grove agreed on; replies are then laid out as the client expects them.
+    pub capabilities: CapabilityFlags,
+    /// Collation id that the client announced in its handshake response.
+    pub collation: u16,
+    /// Largest packet that the client announced, in bytes.
+    pub max_packet_len: u32,
+    /// Default schema, as bytes in the client's character set; empty for none.
+    pub database: Vec<u8>,
+    /// Connection attributes as the client sent them: the bytes inside the length-encoded block.
+    pub connect_attributes: Vec<u8>,
+    /// Grove's own id of the client connection; shown by `CONNECTION_ID()` where the account may set `pseudo_thread_id`.
+    pub connection_id: u32,
+}
+
+/// Why a leg cannot go on.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LegError {
+    /// The connection broke or was refused.
+    #[error("connection lost: {0}")]
+    Lost(String),
+    /// The server refused the connection with an error packet (wrong password, unknown schema, too many connections).
+    #[error("server refused the connection: {}", String::from_utf8_lossy(&.0.message))]
+    Refused(grove_wire::ErrPacket),
+    /// The server sent bytes that are no reply to what was asked.
+    #[error("server broke the protocol: {0}")]
+    Protocol(String),
+    /// A bounded wait ended.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The client's side of a forwarded reply is gone; the leg is in the middle of a reply and must be closed.
+    #[error("client is gone: {0}")]
+    ClientGone(String),
+}
+
+/// Where the bytes of a reply go, in order. Backpressure is the returned future.
+pub trait ReplySink: Send {
+    /// Takes whole frames or pieces of a large frame; on return the bytes may be reused. An error says that the client is gone.
+    fn forward(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// The reply to one command: what it says, and its last frame, which is never given to the sink so that the
+/// caller can hold it back or correct its status flags.
+#[derive(Clone, Debug)]
+pub struct LegReply {
+    /// What the reply says.
+    pub reply: Reply,
+    /// The frame (with its 4-byte header) that ended the reply.
+    pub last_frame: BytesMut,
+}
+
+/// One connection to one server, logged in.
+///
+/// Commands may be sent ahead (pipelined); replies come in the same order. A future of `send` or `receive` that is dropped before
+/// it is ready loses the position in the byte stream: the leg must then be dropped too.
+pub trait Leg: Send + 'static {
+    /// The server's own id of this connection.
+    fn thread_id(&self) -> u32;
+    /// Capabilities in force on this connection.
+    fn capabilities(&self) -> CapabilityFlags;
+    /// Sends command payloads (command byte first, any length; each framed with sequence 0) in one write.
+    fn send(&mut self, commands: &[Bytes]) -> impl Future<Output = Result<(), LegError>> + Send;
+    /// Receives the reply to the oldest command that still has one to come.
+    fn receive<S: ReplySink>(
+        &mut self,
+        shape: ReplyShape,
+        sink: &mut S,
+    ) -> impl Future<Output = Result<LegReply, LegError>> + Send;
+    /// True if the connection is known to be closed by the server or has unexpected bytes waiting; asked before an idle leg is used again.
+    fn is_stale(&mut self) -> bool;
+}
+
+/// How a running statement of a leg is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KillKind {
+    /// `KILL QUERY`: the statement ends with 1317, the connection stays.
+    Query,
+    /// `KILL CONNECTION`.
+    Connection,
+}
+
+/// What a probe learns about a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// Version string of the server's greeting, as it is sent.
+    pub version: String,
+    /// Capabilities of the server's greeting.
+    pub capabilities: CapabilityFlags,
+    /// Collation id of the server's greeting.
+    pub collation: u8,
+    /// Authentication plugin of the server's greeting.
+    pub auth_plugin: String,
+    /// `innodb_autoinc_lock_mode`: with 2, bulk inserts interleave their ids and need an exclusive gate.
+    pub autoinc_lock_mode: u8,
+    /// `@@global.sql_mode`.
+    pub sql_mode: String,
+    /// `@@global.transaction_isolation` (`tx_isolation`).
+    pub isolation: String,
+    /// `@@global.innodb_lock_wait_timeout`, in seconds.
+    pub lock_wait_timeout_s: u32,
+}
+
+/// Reaches the servers of the group.
+pub trait Servers: Send + Sync + 'static {
+    /// The connection type.
+    type Leg: Leg;
+    /// Opens and authenticates a leg. Bounded by the configured connect timeout.
+    fn connect(
+        &self,
+        backend: BackendId,
+        identity: &Arc<Identity>,
+    ) -> impl Future<Output = Result<Self::Leg, LegError>> + Send;
+    /// Asks over a control connection of its own whether the server answers; bounded by the probe timeout.
+    fn probe(&self, backend: BackendId) -> impl Future<Output = Result<ServerFacts, LegError>> + Send;
+    /// Who holds the lock that connection `thread_id` waits for: server connection ids, empty if none or unknown.
+    fn blockers(&self, backend: BackendId, thread_id: u32) -> impl Future<Output = Result<Vec<u32>, LegError>> + Send;
+    /// Stops what connection `thread_id` runs.
+    fn kill(
+        &self,
+        backend: BackendId,
+        thread_id: u32,
+        kind: KillKind,
+    ) -> impl Future<Output = Result<(), LegError>> + Send;
+}
+
+/// Time. Durations since an arbitrary start; wall time only for `SET TIMESTAMP`.
+pub trait Clock: Send + Sync + 'static {
+    /// Monotonic time since the clock was made.
+    fn now(&self) -> Duration;
+    /// Wall time, in microseconds since 1970-01-01 UTC.
+    fn unix_micros(&self) -> u64;
+    /// Completes after `duration`.
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// Chance: rand seeds for statements, jitter.
+pub trait Entropy: Send + Sync + 'static {
+    /// The next 64 random bits.
+    fn next_u64(&self) -> u64;
+}
+
+/// A client's side of a reply: holds the first bytes back so that a reply that broke off early can be asked for again elsewhere.
+pub trait ClientReply: ReplySink {
+    /// Drops what is held back. True if the client has not been sent a byte of this reply, so that it may start again.
+    fn start_over(&mut self) -> bool;
+}
+
+/// A sink that takes nothing further: replies to Grove's own statements, and followers' replies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Discard;
+
+impl ReplySink for Discard {
+    async fn forward(&mut self, _bytes: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl ClientReply for Discard {
+    fn start_over(&mut self) -> bool {
+        true
+    }
+}
+
+/// A sink that keeps a small reply to one of Grove's own questions, up to a bound.
+#[derive(Clone, Debug, Default)]
+pub struct Collect {
+    /// The frames so far.
+    pub bytes: Vec<u8>,
+}
+
+impl Collect {
+    const MAX_LEN: usize = 1 << 24;
+}
+
+impl ReplySink for Collect {
+    async fn forward(&mut self, bytes: &[u8]) -> Result<(), String> {
+        if self.bytes.len() + bytes.len() > Self::MAX_LEN {
+            return Err(format!(
+                "a reply to Grove itself is longer than {} bytes",
+                Self::MAX_LEN
+            ));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// The three doors together, so that the engine has one type parameter.
+pub trait World: Send + Sync + 'static {
+    /// The servers' type.
+    type Servers: Servers;
+    /// The clock's type.
+    type Clock: Clock;
+    /// The random source's type.
+    type Entropy: Entropy;
+    /// The servers.
+    fn servers(&self) -> &Self::Servers;
+    /// The clock.
+    fn clock(&self) -> &Self::Clock;
+    /// The random source.
+    fn entropy(&self) -> &Self::Entropy;
+}

@@ -1,0 +1,205 @@
+//! One leg: a session's own connection to one server, with what Grove knows about its state.
+//!
+//! Invariants: replies come back in the order of the commands; a leg whose future was dropped in the middle, or which failed, is never used
+//! again; every wait ends when the server leaves the group.
+
+use crate::io::{BackendId, Discard, Leg, LegError, LegReply, ReplySink};
+use crate::statement::{Body, query_payload};
+use bytes::{BufMut, Bytes, BytesMut};
+use grove_wire::command::{COM_PING, COM_STMT_CLOSE, COM_STMT_PREPARE, COM_STMT_SEND_LONG_DATA};
+use grove_wire::{ReplyShape, ResultEnd, StatusFlags};
+use std::collections::HashMap;
+use tokio_util::sync::CancellationToken;
+
+/// An open leg.
+pub(crate) struct OpenLeg<L: Leg> {
+    pub backend: BackendId,
+    /// Version of the session's state that the connection has.
+    pub state_version: u64,
+    /// Whether the server said, last, that a transaction is open.
+    pub in_transaction: bool,
+    /// Whether `SET TIMESTAMP` is in force, which a client's own read must not see.
+    pub clock_is_set: bool,
+    leg: L,
+    gone: CancellationToken,
+    /// Grove's statement ids to the server's.
+    prepared: HashMap<u32, u32>,
+}
+
+impl<L: Leg> OpenLeg<L> {
+    pub fn new(backend: BackendId, leg: L, gone: CancellationToken) -> Self {
+        Self {
+            backend,
+            state_version: 0,
+            in_transaction: false,
+            clock_is_set: false,
+            leg,
+            gone,
+            prepared: HashMap::new(),
+        }
+    }
+
+    pub fn thread_id(&self) -> u32 {
+        self.leg.thread_id()
+    }
+
+    pub fn gone(&self) -> &CancellationToken {
+        &self.gone
+    }
+
+    /// Sends `prelude` (Grove's own statements, each answered with OK) and the statement in one flight, and receives the statement's reply.
+    pub async fn run<S: ReplySink>(
+        &mut self,
+        prelude: &[Bytes],
+        body: &Body,
+        sink: &mut S,
+    ) -> Result<LegReply, LegError> {
+        let gone = self.gone.clone();
+        tokio::select! {
+            biased;
+            reply = self.run_unguarded(prelude, body, sink) => reply,
+            () = gone.cancelled() => Err(LegError::Lost("the server has left the group".into())),
+        }
+    }
+
+    /// Runs one of Grove's own statements, whose rows nobody needs.
+    pub async fn query(&mut self, sql: &[u8]) -> Result<LegReply, LegError> {
+        self.run(&[], &Body::Query(query_payload(sql)), &mut Discard).await
+    }
+
+    /// Runs one raw command.
+    pub async fn command<S: ReplySink>(
+        &mut self,
+        payload: Bytes,
+        shape: ReplyShape,
+        sink: &mut S,
+    ) -> Result<LegReply, LegError> {
+        let gone = self.gone.clone();
+        let exchange = async {
+            self.leg.send(&[payload]).await?;
+            self.leg.receive(shape, sink).await
+        };
+        let reply = tokio::select! {
+            biased;
+            reply = exchange => reply?,
+            () = gone.cancelled() => return Err(LegError::Lost("the server has left the group".into())),
+        };
+        self.note_status(&reply);
+        Ok(reply)
+    }
+
+    /// Asks the server whether a transaction is open: an ERR packet does not say.
+    pub async fn ask_in_transaction(&mut self) -> Result<bool, LegError> {
+        self.command(Bytes::from_static(&[COM_PING]), ReplyShape::SingleOk, &mut Discard)
+            .await?;
+        Ok(self.in_transaction)
+    }
+
+    /// Tells the server to forget a statement; it does not answer.
+    pub async fn close_statement(&mut self, id: u32) -> Result<(), LegError> {
+        let Some(server_id) = self.prepared.remove(&id) else {
+            return Ok(());
+        };
+        let mut payload = BytesMut::with_capacity(5);
+        payload.put_u8(COM_STMT_CLOSE);
+        payload.put_u32_le(server_id);
+        self.leg.send(&[payload.freeze()]).await
+    }
+
+    /// Prepares a statement and passes the whole reply except its last frame to `sink`.
+    pub async fn prepare<S: ReplySink>(&mut self, id: u32, text: &[u8], sink: &mut S) -> Result<LegReply, LegError> {
+        let mut payload = BytesMut::with_capacity(text.len() + 1);
+        payload.put_u8(COM_STMT_PREPARE);
+        payload.put_slice(text);
+        let reply = self.command(payload.freeze(), ReplyShape::Prepare, sink).await?;
+        if let ResultEnd::Prepared { statement_id, .. } = reply.reply.last() {
+            self.prepared.insert(id, *statement_id);
+        }
+        Ok(reply)
+    }
+
+    async fn run_unguarded<S: ReplySink>(
+        &mut self,
+        prelude: &[Bytes],
+        body: &Body,
+        sink: &mut S,
+    ) -> Result<LegReply, LegError> {
+        let mut commands: smallvec::SmallVec<[Bytes; 4]> = prelude.iter().cloned().collect();
+        let mut own = prelude.len();
+        match body {
+            Body::Query(payload) => commands.push(payload.clone()),
+            Body::Execute {
+                prepared,
+                payload,
+                long_data,
+            } => {
+                if !self.prepared.contains_key(&prepared.id) {
+                    // The text's meaning may depend on the prelude (default schema), so the prelude goes first.
+                    self.send_prelude(prelude).await?;
+                    commands.clear();
+                    own = 0;
+                    let reply = self.prepare(prepared.id, &prepared.text, &mut Discard).await?;
+                    if reply.reply.err().is_some() {
+                        return Ok(reply);
+                    }
+                }
+                let server_id = self
+                    .prepared
+                    .get(&prepared.id)
+                    .copied()
+                    .unwrap_or_default()
+                    .to_le_bytes();
+                for (parameter, data) in long_data.iter() {
+                    let mut command = BytesMut::with_capacity(data.len() + 7);
+                    command.put_u8(COM_STMT_SEND_LONG_DATA);
+                    command.put_slice(&server_id);
+                    command.put_u16_le(*parameter);
+                    command.put_slice(data);
+                    commands.push(command.freeze());
+                }
+                let mut command = BytesMut::from(payload.as_ref());
+                command[1..5].copy_from_slice(&server_id);
+                commands.push(command.freeze());
+            }
+        }
+        self.leg.send(&commands).await?;
+        let refused = self.receive_prelude(own).await?;
+        let reply = self.leg.receive(ReplyShape::Query, sink).await?;
+        if let Some(reason) = refused {
+            return Err(LegError::Protocol(reason));
+        }
+        self.note_status(&reply);
+        Ok(reply)
+    }
+
+    async fn send_prelude(&mut self, prelude: &[Bytes]) -> Result<(), LegError> {
+        if prelude.is_empty() {
+            return Ok(());
+        }
+        self.leg.send(prelude).await?;
+        match self.receive_prelude(prelude.len()).await? {
+            Some(reason) => Err(LegError::Protocol(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Receives the replies to Grove's own statements; tells the first refusal.
+    async fn receive_prelude(&mut self, count: usize) -> Result<Option<String>, LegError> {
+        let mut refused = None;
+        for _ in 0..count {
+            let reply = self.leg.receive(ReplyShape::Query, &mut Discard).await?;
+            if let (None, Some(err)) = (&refused, reply.reply.err()) {
+                let message = String::from_utf8_lossy(&err.message).into_owned();
+                refused = Some(format!("refused the session's state: error {}: {message}", err.code));
+            }
+            self.note_status(&reply);
+        }
+        Ok(refused)
+    }
+
+    fn note_status(&mut self, reply: &LegReply) {
+        if let Some(status) = reply.reply.status() {
+            self.in_transaction = status.contains(StatusFlags::IN_TRANS);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Lead, epochs, legs, gates, commit and eviction: what keeps the servers identical.
+//!
+//! The lead's row locks decide the order; the log makes the decision durable; followers obey. Every statement that writes runs on the lead
+//! first, then on every follower, which must answer the same. This crate reaches servers, time and chance only through the traits in
+//! [`io`], and knows nothing of clients' sockets.
+
+pub mod gate;
+pub mod io;
+
+mod error;
+mod follower;
+mod group;
+mod leg;
+mod order;
+mod session;
+mod settings;
+mod state;
+mod statement;
+mod transaction;
+mod value;
+
+pub use error::SessionError;
+pub use group::{Group, MemberSpec, MemberState, MemberStatus, View};
+pub use session::Session;
+pub use settings::{ReadCommitted, ReadPolicy, Settings};
+pub use statement::{Body, Prepared, Statement};

@@ -1,0 +1,172 @@
+//! Opening legs, bringing them up to the session's state, and what to do when one fails.
+
+use super::{LegOf, Session, Slot};
+use crate::error::SessionError;
+use crate::group::Verdict;
+use crate::io::{BackendId, Discard, LegError, Servers, World};
+use crate::leg::OpenLeg;
+use crate::statement::query_payload;
+use bytes::Bytes;
+use grove_wire::ReplyShape;
+
+impl<W: World> Session<W> {
+    fn index(backend: BackendId) -> usize {
+        usize::from(backend.0)
+    }
+
+    pub(super) fn slot(&mut self, backend: BackendId) -> &mut Slot<W> {
+        &mut self.slots[Self::index(backend)]
+    }
+
+    pub(super) fn close_leg(&mut self, backend: BackendId) {
+        *self.slot(backend) = Slot::Closed;
+    }
+
+    /// The leg on `backend`, opened if need be. A follower's task is waited for and gives its leg up.
+    pub(super) async fn take_mine(&mut self, backend: BackendId) -> Result<&mut LegOf<W>, LegError> {
+        if !matches!(self.slot(backend), Slot::Mine(_)) {
+            let leg = match std::mem::replace(self.slot(backend), Slot::Closed) {
+                Slot::Mine(leg) => leg,
+                Slot::Closed => Box::new(self.open_leg(backend).await?),
+                Slot::Away(handle) => match handle.reclaim().await {
+                    Some(follower) => Box::new(follower.leg),
+                    None => return Err(LegError::Lost("the follower's leg was lost".into())),
+                },
+            };
+            *self.slot(backend) = Slot::Mine(leg);
+        }
+        match self.slot(backend) {
+            Slot::Mine(leg) => Ok(leg),
+            _ => Err(LegError::Protocol("a leg that was just stored is gone".into())),
+        }
+    }
+
+    async fn open_leg(&self, backend: BackendId) -> Result<LegOf<W>, LegError> {
+        if !self.group.is_online(backend) {
+            return Err(LegError::Lost("the server has left the group".into()));
+        }
+        let gone = self.group.gone(backend);
+        let leg = tokio::select! {
+            biased;
+            leg = self.group.world.servers().connect(backend, &self.identity) => leg?,
+            () = gone.cancelled() => return Err(LegError::Lost("the server has left the group".into())),
+        };
+        Ok(OpenLeg::new(backend, leg, gone))
+    }
+
+    /// The leg of the server that the session reads from, with the session's state; moves to another server if that is lost.
+    pub(super) async fn reader_leg(&mut self) -> Result<(), SessionError> {
+        let mut attempts = 0;
+        loop {
+            let reader = self.settle_reader().await;
+            match self.told_leg(reader).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    self.after_failure(reader, error, &mut attempts).await?;
+                }
+            }
+        }
+    }
+
+    /// The server to read from now. A session that moves waits for the commits that the old server may already have shown.
+    pub(super) async fn settle_reader(&mut self) -> BackendId {
+        if !self.group.is_online(self.reader) {
+            let next = self.group.choose_reader();
+            self.group.count_reader(self.reader, false);
+            self.group.count_reader(next, true);
+            self.close_leg(self.reader);
+            self.reader = next;
+            self.group.commits.settled().await;
+        }
+        self.reader
+    }
+
+    /// Statements that a leg needs before the client's next statement means there what it means here.
+    pub(super) fn prelude(&mut self, backend: BackendId) -> Vec<Bytes> {
+        let version = self.state.version();
+        let Slot::Mine(leg) = &mut self.slots[Self::index(backend)] else {
+            return Vec::new();
+        };
+        let mut prelude = Vec::new();
+        if leg.state_version < version {
+            prelude.extend(self.state.since(leg.state_version));
+            leg.state_version = version;
+        }
+        if leg.clock_is_set {
+            prelude.push(query_payload(b"SET TIMESTAMP=DEFAULT"));
+            leg.clock_is_set = false;
+        }
+        prelude
+    }
+
+    /// Opens the leg and tells it the session's state now, in round trips of its own.
+    pub(super) async fn told_leg(&mut self, backend: BackendId) -> Result<(), LegError> {
+        self.take_mine(backend).await?;
+        let version = self.state.version();
+        let Slot::Mine(leg) = &mut self.slots[Self::index(backend)] else {
+            return Ok(());
+        };
+        if leg.state_version == version {
+            return Ok(());
+        }
+        let statements: Vec<Bytes> = self.state.since(leg.state_version).collect();
+        leg.state_version = version;
+        for statement in statements {
+            let reply = leg.command(statement, ReplyShape::Query, &mut Discard).await?;
+            if let Some(err) = reply.reply.err() {
+                let message = String::from_utf8_lossy(&err.message).into_owned();
+                return Err(LegError::Protocol(format!(
+                    "refused the session's state: {}: {message}",
+                    err.code
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes a failed leg and decides whether to go on: the server is evicted, or answers, or the client must be told.
+    pub(super) async fn after_failure(
+        &mut self,
+        backend: BackendId,
+        error: LegError,
+        attempts: &mut usize,
+    ) -> Result<Verdict, SessionError> {
+        self.close_leg(backend);
+        match error {
+            LegError::Refused(err) => return Err(SessionError::Refused(err)),
+            LegError::ClientGone(reason) => return Err(SessionError::Fatal(reason)),
+            LegError::Lost(_) | LegError::Protocol(_) | LegError::Timeout(_) => {}
+        }
+        if self.state.has_temporary_tables && self.group.is_online(backend) {
+            return Err(SessionError::Fatal(
+                "a connection that held temporary tables was lost".into(),
+            ));
+        }
+        *attempts += 1;
+        if *attempts > 2 * self.slots.len() + 4 {
+            return Err(SessionError::NoServer(format!(
+                "gave up after {attempts} attempts: {error}"
+            )));
+        }
+        tracing::debug!(backend = self.group.name(backend), %error, "a leg failed");
+        self.group.metrics().retries.add(1);
+        self.group.verify(backend, &error).await.map_err(SessionError::NoServer)
+    }
+
+    /// A leg failed under a statement about the session itself. Outside a transaction it is run again elsewhere; inside one, the
+    /// transaction's own failover decides.
+    pub(super) async fn current_leg_failed(
+        &mut self,
+        backend: BackendId,
+        error: LegError,
+        attempts: &mut usize,
+    ) -> Result<(), SessionError> {
+        self.after_failure(backend, error, attempts).await?;
+        if self.transaction.is_some() {
+            self.move_transaction(backend).await?;
+        } else {
+            self.settle_reader().await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! Statements about the session itself: SET, USE, and text-protocol PREPARE.
+//!
+//! They run on one leg; what they did is journalled with plain values and told to the other legs when those are next used.
+
+use super::{Session, Slot};
+use crate::error::SessionError;
+use crate::io::{BackendId, ClientReply, LegReply, World};
+use crate::state::StateKey;
+use crate::statement::{Body, Statement};
+use bytes::BytesMut;
+use grove_sql::{Analysis, Class, SetItem, SetScope};
+use std::sync::Arc;
+
+impl<W: World> Session<W> {
+    pub(super) async fn set<S: ClientReply>(
+        &mut self,
+        statement: &Statement,
+        sink: &mut S,
+    ) -> Result<BytesMut, SessionError> {
+        let items = &statement.analysis.set;
+        let concerns_servers = items.is_empty() || items.iter().any(|item| concerns_the_server(item.scope));
+        if concerns_servers {
+            return self.standalone(statement, sink).await;
+        }
+        let text = text_of(statement);
+        let ends_transaction = items.iter().any(|item| {
+            item.scope == SetScope::Session
+                && item.name.eq_ignore_case("autocommit")
+                && !self.state.autocommit
+                && !is_off(&text[item.value.clone()])
+        });
+        if ends_transaction {
+            self.end_implicitly().await?;
+        }
+        let (backend, reply) = self.run_on_current(statement, sink).await?;
+        if reply.reply.err().is_none() {
+            self.journal(backend, items, &text).await;
+        }
+        Ok(reply.last_frame)
+    }
+
+    async fn journal(&mut self, backend: BackendId, items: &[SetItem], text: &[u8]) {
+        for item in items {
+            if item.literal || !matches!(item.scope, SetScope::User | SetScope::Session) {
+                self.state.record_literal(item, text);
+                continue;
+            }
+            let name = item.name.to_string().replace('`', "``");
+            let question = match item.scope {
+                SetScope::User => format!("SELECT @`{name}`"),
+                _ => format!("SELECT @@session.`{name}`"),
+            };
+            match self.ask(backend, question.as_bytes()).await.as_deref() {
+                Some([answer, ..]) => self.state.record_value(item, &answer.literal, &answer.plain),
+                _ => self.state.record_literal(item, text),
+            }
+        }
+        self.mark_told(backend);
+    }
+
+    fn mark_told(&mut self, backend: BackendId) {
+        let version = self.state.version();
+        if let Slot::Mine(leg) = self.slot(backend) {
+            leg.state_version = version;
+        }
+    }
+
+    /// Runs a statement on the leg where the session is now; elsewhere if that is lost.
+    async fn run_on_current<S: ClientReply>(
+        &mut self,
+        statement: &Statement,
+        sink: &mut S,
+    ) -> Result<(BackendId, LegReply), SessionError> {
+        let mut attempts = 0;
+        loop {
+            let backend = match &self.transaction {
+                Some(_) => self.current(),
+                None => self.settle_reader().await,
+            };
+            let result = match self.take_mine(backend).await {
+                Ok(_) => {
+                    let prelude = self.prelude(backend);
+                    match self.slot(backend) {
+                        Slot::Mine(leg) => leg.run(&prelude, &statement.body, sink).await,
+                        _ => continue,
+                    }
+                }
+                Err(error) => Err(error),
+            };
+            match result {
+                Ok(reply) => return Ok((backend, reply)),
+                Err(error) => self.current_leg_failed(backend, error, &mut attempts).await?,
+            }
+        }
+    }
+
+    pub(super) async fn use_schema<S: ClientReply>(
+        &mut self,
+        statement: &Statement,
+        sink: &mut S,
+    ) -> Result<BytesMut, SessionError> {
+        let (backend, reply) = self.run_on_current(statement, sink).await?;
+        if let (None, Some(schema)) = (reply.reply.err(), &statement.analysis.schema) {
+            self.state.record_schema(schema.as_bytes());
+            self.mark_told(backend);
+        }
+        Ok(reply.last_frame)
+    }
+
+    /// COM_INIT_DB succeeded on the current leg.
+    pub(super) fn record_schema(&mut self, schema: &[u8]) {
+        let backend = self.current();
+        self.state.record_schema(schema);
+        self.mark_told(backend);
+    }
+
+    pub(super) async fn prepare_text<S: ClientReply>(
+        &mut self,
+        statement: &Statement,
+        sink: &mut S,
+    ) -> Result<BytesMut, SessionError> {
+        let (backend, reply) = self.run_on_current(statement, sink).await?;
+        if let (None, Some(name)) = (reply.reply.err(), &statement.analysis.prepared_name) {
+            let text = text_of(statement);
+            let inner = self.inner_analysis(statement, &text);
+            self.prepared_texts.insert(name.as_bytes().to_ascii_lowercase(), inner);
+            self.state
+                .record(StateKey::PreparedText(name.as_bytes().to_ascii_lowercase()), &text);
+            self.mark_told(backend);
+        }
+        Ok(reply.last_frame)
+    }
+
+    pub(super) async fn deallocate_text<S: ClientReply>(
+        &mut self,
+        statement: &Statement,
+        sink: &mut S,
+    ) -> Result<BytesMut, SessionError> {
+        let (_, reply) = self.run_on_current(statement, sink).await?;
+        if let (None, Some(name)) = (reply.reply.err(), &statement.analysis.prepared_name) {
+            self.prepared_texts.remove(&name.as_bytes().to_ascii_lowercase());
+            self.state.forget_prepared(name.as_bytes());
+        }
+        Ok(reply.last_frame)
+    }
+
+    /// What `EXECUTE name` or `EXECUTE IMMEDIATE '...'` runs.
+    pub(super) fn prepared_analysis(&self, statement: &Statement) -> Arc<Analysis> {
+        let analysis = &statement.analysis;
+        if analysis.prepared_text.is_some() {
+            return self.inner_analysis(statement, &text_of(statement));
+        }
+        let name = analysis
+            .prepared_name
+            .as_ref()
+            .map(|name| name.as_bytes().to_ascii_lowercase());
+        let known = name.and_then(|name| self.prepared_texts.get(&name).cloned());
+        known.unwrap_or_else(|| self.unknown())
+    }
+
+    fn inner_analysis(&self, statement: &Statement, text: &[u8]) -> Arc<Analysis> {
+        let Some(range) = statement.analysis.prepared_text.clone() else {
+            return self.unknown();
+        };
+        let literal = &text[range];
+        let plain = literal.len() >= 2
+            && !literal[1..literal.len() - 1]
+                .iter()
+                .any(|byte| matches!(byte, b'\\' | b'\'' | b'"'));
+        if !plain {
+            return self.unknown();
+        }
+        let inner = self
+            .analyser
+            .analyse(&literal[1..literal.len() - 1], self.state.lex_mode);
+        // Ranges and names in these classes belong to the inner text, which is not what is sent.
+        match inner.class {
+            Class::Set | Class::Use | Class::Prepare | Class::Execute | Class::Deallocate => self.unknown(),
+            _ => inner,
+        }
+    }
+
+    fn unknown(&self) -> Arc<Analysis> {
+        self.analyser.analyse(b"?", self.state.lex_mode)
+    }
+}
+
+fn concerns_the_server(scope: SetScope) -> bool {
+    matches!(
+        scope,
+        SetScope::Global
+            | SetScope::Persist
+            | SetScope::Password
+            | SetScope::DefaultRole
+            | SetScope::GlobalTransaction
+            | SetScope::Statement
+            | SetScope::ResourceGroup
+    )
+}
+
+fn is_off(value: &[u8]) -> bool {
+    value == b"0" || value.eq_ignore_ascii_case(b"off") || value.eq_ignore_ascii_case(b"false")
+}
+
+/// The statement's text, whichever way it came.
+fn text_of(statement: &Statement) -> Vec<u8> {
+    match &statement.body {
+        Body::Query(payload) => payload[1..].to_vec(),
+        Body::Execute { prepared, .. } => prepared.text.to_vec(),
+    }
+}

@@ -1,0 +1,446 @@
+//! Writes: the lead executes first and decides the order, followers execute what it answered.
+
+use super::{Session, Slot};
+use crate::error::SessionError;
+use crate::follower::{Executed, Follower, Opening};
+use crate::gate::{GateKey, GateMode};
+use crate::io::{BackendId, ClientReply, Clock, Entropy, LegError, LegReply, World};
+use crate::order::Share;
+use crate::settings::ReadCommitted;
+use crate::statement::{Statement, outcome_of, query_payload};
+use crate::transaction::Transaction;
+use bytes::{Bytes, BytesMut};
+use grove_recovery_log::Outcome;
+use grove_sql::{Class, TouchedTables, WriteKind};
+use grove_wire::StatusFlags;
+use std::sync::Arc;
+
+impl<W: World> Session<W> {
+    /// A write, or anything else that must run in a transaction on every server.
+    pub(super) async fn write<S: ClientReply>(
+        &mut self,
+        statement: &Statement,
+        sink: &mut S,
+    ) -> Result<BytesMut, SessionError> {
+        let alone = self.transaction.is_none() && self.state.autocommit;
+        if self.transaction.is_none() {
+            let begin = self.begin_statements(None);
+            self.transaction = Some(Transaction::new(self.group.next_owner(), begin));
+        }
+        let result = self.write_in_transaction(statement, sink, alone).await;
+        if !alone {
+            return result;
+        }
+        match result {
+            Ok(frame) if grove_wire::is_err_frame(&frame) => {
+                self.abort().await;
+                Ok(frame)
+            }
+            Ok(mut frame) => {
+                if self.transaction.is_some() {
+                    self.commit_everywhere(None).await?;
+                }
+                let capabilities = self.identity.capabilities;
+                grove_wire::patch_status(&mut frame, StatusFlags(0), StatusFlags::IN_TRANS, capabilities);
+                Ok(frame)
+            }
+            Err(error) => {
+                self.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Statements that begin a transaction on a leg. `statement` is the client's own BEGIN.
+    pub(super) fn begin_statements(&mut self, statement: Option<Bytes>) -> Vec<Bytes> {
+        let mut begin: Vec<Bytes> = self.state.next_transaction.take().into_iter().collect();
+        if self.state.read_committed && self.group.settings.read_committed == ReadCommitted::Upgrade {
+            begin.insert(0, query_payload(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"));
+        }
+        begin.push(statement.unwrap_or_else(|| query_payload(b"BEGIN")));
+        begin
+    }
+
+    async fn write_in_transaction<S: ClientReply>(
+        &mut self,
+        statement: &Statement,
+        sink: &mut S,
+        alone: bool,
+    ) -> Result<BytesMut, SessionError> {
+        self.check_bounds(statement)?;
+        let owner = self.transaction.as_ref().map_or(0, |t| t.owner);
+        self.take_gates(owner, statement).await?;
+        let mut attempts = 0;
+        loop {
+            let (share, lead) = self.group.order.enter().await;
+            self.become_writer(lead).await?;
+            let (context, changes_state) = self.context(statement);
+            let result = self.run_on_lead(lead, &context, statement, sink).await;
+            let reply = match result {
+                Ok(reply) => reply,
+                Err(error) => {
+                    drop(share);
+                    self.after_failure(lead, error, &mut attempts).await?;
+                    if !sink.start_over() {
+                        return Err(SessionError::Fatal("the lead died in the middle of a result".into()));
+                    }
+                    self.move_transaction(lead).await?;
+                    continue;
+                }
+            };
+            let outcome = outcome_of(&reply.reply);
+            if reply.reply.err().is_some() {
+                if !alone {
+                    self.after_error(lead, statement, context, changes_state, outcome, share)
+                        .await?;
+                }
+                return Ok(reply.last_frame);
+            }
+            let warnings = reply.reply.ok().map_or(0, |ok| ok.warnings);
+            if alone && warnings > 0 {
+                self.keep_warnings(lead).await;
+            }
+            let still_open = outcome.in_transaction;
+            self.pass_on(statement, context, changes_state, outcome, share);
+            self.capture_variables(lead, &statement.analysis.user_variables_written)
+                .await?;
+            if !still_open {
+                // A statement that was not understood has committed by itself, on the followers too.
+                self.finish_committed().await?;
+            }
+            return Ok(reply.last_frame);
+        }
+    }
+
+    fn check_bounds(&self, statement: &Statement) -> Result<(), SessionError> {
+        let Some(transaction) = &self.transaction else {
+            return Ok(());
+        };
+        let settings = &self.group.settings;
+        if transaction.entries.len() >= settings.transaction_statements {
+            let bound = settings.transaction_statements;
+            return Err(SessionError::Limit(format!(
+                "a transaction may hold {bound} statements (limits.transaction_statements)"
+            )));
+        }
+        if transaction.len + statement.body.len() > settings.transaction_bytes {
+            let bound = settings.transaction_bytes;
+            return Err(SessionError::Limit(format!(
+                "a transaction's statements may hold {bound} bytes (limits.transaction_bytes)"
+            )));
+        }
+        Ok(())
+    }
+
+    async fn run_on_lead<S: ClientReply>(
+        &mut self,
+        lead: BackendId,
+        context: &[Bytes],
+        statement: &Statement,
+        sink: &mut S,
+    ) -> Result<LegReply, LegError> {
+        let begin = self.transaction.as_ref().map(|t| t.begin.clone()).unwrap_or_default();
+        let version = self.state.version();
+        let told = match self.slot(lead) {
+            Slot::Mine(leg) => leg.state_version,
+            _ => 0,
+        };
+        let state: Vec<Bytes> = if told < version {
+            self.state.since(told).collect()
+        } else {
+            Vec::new()
+        };
+        let Slot::Mine(leg) = self.slot(lead) else {
+            return Err(LegError::Lost("the lead's leg is not at hand".into()));
+        };
+        let mut prelude = state;
+        if !leg.in_transaction {
+            prelude.extend(begin);
+        }
+        prelude.extend(context.last().cloned());
+        leg.state_version = version;
+        leg.clock_is_set = true;
+        leg.run(&prelude, &statement.body, sink).await
+    }
+
+    /// Session state since the last statement that followers were given, then the clock and the seeds; and whether there is such state.
+    fn context(&self, statement: &Statement) -> (Vec<Bytes>, bool) {
+        let known = self.transaction.as_ref().map_or(0, |t| t.state_version);
+        let mut context: Vec<Bytes> = self.state.since(known).collect();
+        let changes_state = !context.is_empty();
+        context.push(self.clock_and_chance(statement));
+        (context, changes_state)
+    }
+
+    pub(super) fn clock_and_chance(&self, statement: &Statement) -> Bytes {
+        let micros = self.group.world.clock().unix_micros();
+        let mut sql = format!("SET TIMESTAMP={}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        let flags = &statement.analysis.flags;
+        let opaque = flags.calls_unknown_function || matches!(statement.analysis.class, Class::Call | Class::Unknown);
+        if flags.uses_rand || opaque {
+            let entropy = self.group.world.entropy();
+            let seeds = (entropy.next_u64() & 0x3FFF_FFFF, entropy.next_u64() & 0x3FFF_FFFF);
+            sql.push_str(&format!(",RAND_SEED1={},RAND_SEED2={}", seeds.0, seeds.1));
+        }
+        query_payload(sql.as_bytes())
+    }
+
+    /// Gives the followers a statement that the lead has executed.
+    fn pass_on(
+        &mut self,
+        statement: &Statement,
+        context: Vec<Bytes>,
+        changes_state: bool,
+        outcome: Outcome,
+        share: Arc<Share>,
+    ) {
+        let executed = Arc::new(Executed {
+            body: statement.body.clone(),
+            context,
+            forces_insert_id: forces_insert_id(statement),
+            outcome,
+            changes_state,
+        });
+        if let Some(transaction) = &mut self.transaction {
+            transaction.len += statement.body.len();
+            transaction.state_version = self.state.version();
+            transaction.entries.push(Arc::clone(&executed));
+        }
+        for slot in &self.slots {
+            if let Slot::Away(handle) = slot {
+                handle.execute(Arc::clone(&executed), Arc::clone(&share));
+            }
+        }
+    }
+
+    /// The lead answered with an error: learns whether the transaction survived, because the packet does not say.
+    async fn after_error(
+        &mut self,
+        lead: BackendId,
+        statement: &Statement,
+        context: Vec<Bytes>,
+        changes_state: bool,
+        mut outcome: Outcome,
+        share: Arc<Share>,
+    ) -> Result<(), SessionError> {
+        let Slot::Mine(leg) = self.slot(lead) else {
+            return Ok(());
+        };
+        let survived = match leg.ask_in_transaction().await {
+            Ok(open) => open,
+            Err(error) => {
+                let mut attempts = 0;
+                self.after_failure(lead, error, &mut attempts).await?;
+                return self.move_transaction(lead).await;
+            }
+        };
+        if !survived {
+            self.abort().await;
+            return Ok(());
+        }
+        // A routine, or a statement that was not understood, may have done part of its work before it failed.
+        if !matches!(
+            statement.analysis.class,
+            Class::Write(_) | Class::LockingRead | Class::Read
+        ) {
+            outcome.in_transaction = true;
+            self.pass_on(statement, context, changes_state, outcome, share);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the lead's leg is at hand and every other online server has a follower, all with the transaction so far.
+    pub(super) async fn become_writer(&mut self, lead: BackendId) -> Result<(), SessionError> {
+        let Some(current) = self.transaction.as_ref().map(|t| t.lead) else {
+            return Ok(());
+        };
+        let at_hand = matches!(self.slot(lead), Slot::Mine(_));
+        match current {
+            Some(current) if current == lead && at_hand => Ok(()),
+            None => self.open_writing_legs(lead).await,
+            Some(current) => {
+                if current != lead {
+                    self.close_leg(current);
+                }
+                self.promote(current, lead).await
+            }
+        }
+    }
+
+    /// A follower becomes the lead: what it was given is executed first.
+    async fn promote(&mut self, old: BackendId, lead: BackendId) -> Result<(), SessionError> {
+        let held_work = self
+            .transaction
+            .as_ref()
+            .is_some_and(|t| !t.entries.is_empty() || t.reader == Some(lead));
+        let was_away = matches!(self.slot(lead), Slot::Away(_) | Slot::Mine(_));
+        if held_work && !was_away {
+            return Err(SessionError::Retry("the new lead's leg was lost as well".into()));
+        }
+        if let Err(error) = self.take_mine(lead).await {
+            if held_work {
+                return Err(SessionError::Retry(format!(
+                    "the new lead's leg was lost as well: {error}"
+                )));
+            }
+            let mut attempts = 0;
+            self.after_failure(lead, error, &mut attempts).await?;
+        }
+        let Some(transaction) = &mut self.transaction else {
+            return Ok(());
+        };
+        transaction.lead = Some(lead);
+        if transaction.reader == Some(old) && old != lead {
+            return self.prove_reads(lead).await;
+        }
+        Ok(())
+    }
+
+    async fn open_writing_legs(&mut self, lead: BackendId) -> Result<(), SessionError> {
+        let mut attempts = 0;
+        let online = self.group.view().online.clone();
+        for &backend in &online {
+            loop {
+                match self.told_leg(backend).await {
+                    Ok(()) => break,
+                    Err(error) => {
+                        self.after_failure(backend, error, &mut attempts).await?;
+                        if self.transaction.as_ref().is_some_and(|t| t.reader == Some(backend)) {
+                            Box::pin(self.move_transaction(backend)).await?;
+                        }
+                        if !self.group.is_online(backend) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        if !self.group.is_online(lead) {
+            // The caller asks for the lead again; nothing has been sent to any.
+            let (_share, next) = self.group.order.enter().await;
+            return Box::pin(self.open_writing_legs(next)).await;
+        }
+        let Some(transaction) = &self.transaction else {
+            return Ok(());
+        };
+        let opening = Opening {
+            state: Arc::new(self.state.since(0).collect()),
+            state_version: self.state.version(),
+            begin: transaction.begin.clone(),
+        };
+        let entries = transaction.entries.clone();
+        for &backend in online.iter().filter(|&&backend| backend != lead) {
+            let Slot::Mine(leg) = std::mem::replace(self.slot(backend), Slot::Closed) else {
+                continue;
+            };
+            let began = leg.in_transaction;
+            let (group, identity) = (Arc::clone(&self.group), Arc::clone(&self.identity));
+            let mut follower = Follower::new(group, identity, opening.clone(), *leg, began);
+            entries
+                .iter()
+                .for_each(|entry| follower.enqueue(Arc::clone(entry), None));
+            if began {
+                follower.is_up_to_date();
+            }
+            *self.slot(backend) = Slot::Away(follower.start());
+        }
+        if let Slot::Mine(leg) = self.slot(lead)
+            && !leg.in_transaction
+            && !entries.is_empty()
+        {
+            self.begin_again_on_lead(lead).await?;
+        }
+        let version = self.state.version();
+        if let Some(transaction) = &mut self.transaction {
+            transaction.lead = Some(lead);
+            transaction.state_version = version;
+            transaction.opening = opening;
+        }
+        Ok(())
+    }
+
+    async fn begin_again_on_lead(&mut self, lead: BackendId) -> Result<(), SessionError> {
+        let Some(transaction) = &self.transaction else {
+            return Ok(());
+        };
+        let mut statements = transaction.begin.clone();
+        statements.extend(transaction.entries.iter().filter_map(|entry| match &entry.body {
+            crate::statement::Body::Query(payload) => Some(payload.clone()),
+            crate::statement::Body::Execute { .. } => None,
+        }));
+        let Slot::Mine(leg) = self.slot(lead) else {
+            return Ok(());
+        };
+        for statement in statements {
+            let body = crate::statement::Body::Query(statement);
+            if let Err(error) = leg.run(&[], &body, &mut crate::io::Discard).await {
+                return Err(SessionError::Retry(format!(
+                    "the lead was lost while its savepoints were set: {error}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the gates that a statement needs, in name order.
+    pub(super) async fn take_gates(&mut self, owner: u64, statement: &Statement) -> Result<(), SessionError> {
+        let analysis = &statement.analysis;
+        if analysis.flags.named_lock {
+            return Ok(());
+        }
+        let read_committed = self.state.read_committed && self.group.settings.read_committed == ReadCommitted::Gate;
+        let bulk = analysis.flags.insert_select || matches!(analysis.class, Class::Write(WriteKind::LoadData));
+        let (tables, mode) = match analysis.class {
+            Class::Write(_) if read_committed => (&analysis.tables, GateMode::Exclusive),
+            Class::Write(_) if bulk && self.group.bulk_inserts_need_a_gate() => {
+                (&analysis.written, GateMode::Exclusive)
+            }
+            Class::Write(_) => (&analysis.written, GateMode::Shared),
+            Class::LockingRead | Class::Read | Class::Savepoint => return Ok(()),
+            Class::RollbackToSavepoint | Class::ReleaseSavepoint | Class::TemporaryDdl => return Ok(()),
+            Class::Ddl | Class::LockTables => (&analysis.tables, GateMode::Exclusive),
+            _ => (&TouchedTables::Unknown, GateMode::Exclusive),
+        };
+        let mut wanted = Vec::new();
+        match tables {
+            TouchedTables::Unknown => wanted.push((GateKey::Global, GateMode::Exclusive)),
+            TouchedTables::Known(names) => {
+                wanted.push((GateKey::Global, GateMode::Shared));
+                let mut keys: Vec<(Vec<u8>, Vec<u8>)> = names
+                    .iter()
+                    .map(|table| {
+                        let schema = table
+                            .schema
+                            .as_ref()
+                            .map_or(self.state.schema.as_slice(), |s| s.as_bytes());
+                        (schema.to_ascii_lowercase(), table.name.as_bytes().to_ascii_lowercase())
+                    })
+                    .collect();
+                keys.sort_unstable();
+                wanted.extend(
+                    keys.into_iter()
+                        .map(|(schema, table)| (GateKey::Table(schema, table), mode)),
+                );
+            }
+        }
+        let deadline = self.group.world.clock().sleep(self.group.settings.gate_wait);
+        tokio::pin!(deadline);
+        for (key, mode) in wanted {
+            tokio::select! {
+                biased;
+                granted = self.group.gates.acquire(owner, key, mode) => {
+                    granted.map_err(|_| SessionError::Retry("a cycle of gates".into()))?;
+                }
+                () = &mut deadline => return Err(SessionError::LockWait("a table's gate".into())),
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn forces_insert_id(statement: &Statement) -> bool {
+    matches!(
+        statement.analysis.class,
+        Class::Write(WriteKind::Insert | WriteKind::Replace | WriteKind::LoadData)
+    )
+}

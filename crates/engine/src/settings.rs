@@ -1,0 +1,67 @@
+//! The engine's bounds and policies, given once at start.
+
+use std::time::Duration;
+
+/// How a plain read's server is chosen when a session has none yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadPolicy {
+    /// The server with the fewest sessions reading, per weight.
+    LeastOutstanding,
+    /// One after the other.
+    RoundRobin,
+    /// In proportion to the configured weights.
+    Weighted,
+    /// The server whose probes answer fastest.
+    Latency,
+}
+
+/// What happens to writers in READ COMMITTED, whose statements are not ordered by row locks alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadCommitted {
+    /// They take their tables' gates exclusively.
+    Gate,
+    /// Their transactions run in REPEATABLE READ.
+    Upgrade,
+}
+
+/// Bounds and policies.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Choice of server for reads.
+    pub read_policy: ReadPolicy,
+    /// READ COMMITTED writers.
+    pub read_committed: ReadCommitted,
+    /// Pause between probes of one server.
+    pub probe_interval: Duration,
+    /// Probes that may fail in a row before a server is evicted.
+    pub probe_failures: u32,
+    /// A follower's leg blocked for longer asks its server who blocks it.
+    pub follower_lock_wait: Duration,
+    /// How long a statement waits while no server is reachable.
+    pub no_backend_wait: Duration,
+    /// Longest wait for a gate.
+    pub gate_wait: Duration,
+    /// Most statements that one transaction may hold for repetition.
+    pub transaction_statements: usize,
+    /// Most bytes of statements that one transaction may hold.
+    pub transaction_bytes: usize,
+    /// Most reads of a transaction whose answers are remembered for proof after a failover.
+    pub verified_reads: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            read_policy: ReadPolicy::LeastOutstanding,
+            read_committed: ReadCommitted::Gate,
+            probe_interval: Duration::from_millis(500),
+            probe_failures: 3,
+            follower_lock_wait: Duration::from_millis(200),
+            no_backend_wait: Duration::from_secs(10),
+            gate_wait: Duration::from_secs(50),
+            transaction_statements: 100_000,
+            transaction_bytes: 256 << 20,
+            verified_reads: 4096,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The session's state as a journal: what a connection must be told before it behaves like the client's session.
+//!
+//! Each piece of state has one entry, the newest, and each leg remembers the version up to which it has been told. Entries are statements
+//! with plain values: an expression is evaluated once, on the leg that ran it, and its value is journalled. Bounded by the number of
+//! distinct variables that a client sets.
+
+use crate::statement::query_payload;
+use bytes::{BufMut, Bytes, BytesMut};
+use grove_sql::{ClientCharset, LexMode, SetItem, SetScope};
+use grove_wire::command::COM_INIT_DB;
+
+/// A piece of session state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StateKey {
+    Schema,
+    CharacterSet,
+    Isolation,
+    AccessMode,
+    Role,
+    Variable(Vec<u8>),
+    UserVariable(Vec<u8>),
+    PreparedText(Vec<u8>),
+    /// Not understood: every one is kept, in order.
+    Other(u64),
+}
+
+/// The journal, and what Grove itself must know of the state.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionState {
+    version: u64,
+    entries: Vec<(u64, StateKey, Bytes)>,
+    /// How the client's statements are to be read.
+    pub lex_mode: LexMode,
+    pub schema: Vec<u8>,
+    pub autocommit: bool,
+    pub read_committed: bool,
+    pub serializable: bool,
+    /// `SET TRANSACTION ...` for the next transaction only.
+    pub next_transaction: Option<Bytes>,
+    pub has_temporary_tables: bool,
+}
+
+impl SessionState {
+    pub fn new(lex_mode: LexMode, schema: Vec<u8>, read_committed: bool) -> Self {
+        Self {
+            version: 0,
+            entries: Vec::new(),
+            lex_mode,
+            schema,
+            autocommit: true,
+            read_committed,
+            serializable: false,
+            next_transaction: None,
+            has_temporary_tables: false,
+        }
+    }
+
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Statements that bring a leg from `version` to now.
+    pub fn since(&self, version: u64) -> impl Iterator<Item = Bytes> + '_ {
+        let first = self.entries.partition_point(|(at, _, _)| *at <= version);
+        self.entries[first..].iter().map(|(_, _, payload)| payload.clone())
+    }
+
+    fn record_payload(&mut self, key: StateKey, payload: Bytes) {
+        self.version += 1;
+        self.entries.retain(|(_, existing, _)| *existing != key);
+        self.entries.push((self.version, key, payload));
+    }
+
+    pub fn record(&mut self, key: StateKey, sql: &[u8]) {
+        self.record_payload(key, query_payload(sql));
+    }
+
+    pub fn record_other(&mut self, sql: &[u8]) {
+        let key = StateKey::Other(self.version);
+        self.record(key, sql);
+    }
+
+    pub fn record_schema(&mut self, schema: &[u8]) {
+        let mut payload = BytesMut::with_capacity(schema.len() + 1);
+        payload.put_u8(COM_INIT_DB);
+        payload.put_slice(schema);
+        self.schema = schema.to_vec();
+        self.record_payload(StateKey::Schema, payload.freeze());
+    }
+
+    pub fn forget_prepared(&mut self, name: &[u8]) {
+        let key = StateKey::PreparedText(name.to_ascii_lowercase());
+        self.entries.retain(|(_, existing, _)| *existing != key);
+    }
+
+    /// Records one assignment whose value is plain; `sql` is the SET statement's text.
+    pub fn record_literal(&mut self, item: &SetItem, sql: &[u8]) {
+        let assignment = &sql[item.text.clone()];
+        let value = &sql[item.value.clone()];
+        let statement = [b"SET ".as_slice(), assignment].concat();
+        self.note(item, assignment, value);
+        match item.scope {
+            SetScope::Transaction => self.next_transaction = Some(query_payload(&statement)),
+            SetScope::User => {
+                self.record(
+                    StateKey::UserVariable(item.name.as_bytes().to_ascii_lowercase()),
+                    &statement,
+                );
+            }
+            SetScope::Session => {
+                self.record(
+                    StateKey::Variable(item.name.as_bytes().to_ascii_lowercase()),
+                    &statement,
+                );
+            }
+            SetScope::Names | SetScope::CharacterSet => self.record(StateKey::CharacterSet, &statement),
+            SetScope::SessionTransaction => {
+                let isolation = contains_word(assignment, b"isolation");
+                self.record(
+                    if isolation {
+                        StateKey::Isolation
+                    } else {
+                        StateKey::AccessMode
+                    },
+                    &statement,
+                );
+            }
+            SetScope::Role => self.record(StateKey::Role, &statement),
+            _ => self.record_other(&statement),
+        }
+    }
+
+    /// Records the value that an assignment was found to have.
+    pub fn record_value(&mut self, item: &SetItem, literal: &[u8], plain: &[u8]) {
+        let (key, target): (_, &[u8]) = match item.scope {
+            SetScope::User => (
+                StateKey::UserVariable(item.name.as_bytes().to_ascii_lowercase()),
+                b"SET @`",
+            ),
+            _ => (
+                StateKey::Variable(item.name.as_bytes().to_ascii_lowercase()),
+                b"SET SESSION `",
+            ),
+        };
+        self.note(item, &[], plain);
+        let escaped = item.name.as_bytes().escape_backticks();
+        self.record(key, &[target, escaped.as_slice(), b"` = ", literal].concat());
+    }
+
+    pub fn record_user_variable(&mut self, name: &[u8], literal: &[u8]) {
+        let escaped = name.escape_backticks();
+        let sql = [b"SET @`".as_slice(), escaped.as_slice(), b"` = ", literal].concat();
+        self.record(StateKey::UserVariable(name.to_ascii_lowercase()), &sql);
+    }
+
+    /// Keeps what Grove itself needs to know: autocommit, isolation, how to read SQL.
+    fn note(&mut self, item: &SetItem, assignment: &[u8], value: &[u8]) {
+        let value = unquoted(value);
+        match item.scope {
+            SetScope::Session if item.name.eq_ignore_case("autocommit") => {
+                self.autocommit =
+                    value == b"1" || value.eq_ignore_ascii_case(b"on") || value.eq_ignore_ascii_case(b"true");
+            }
+            SetScope::Session
+                if item.name.eq_ignore_case("transaction_isolation") || item.name.eq_ignore_case("tx_isolation") =>
+            {
+                self.note_isolation(value);
+            }
+            SetScope::Session if item.name.eq_ignore_case("sql_mode") => {
+                let has = |mode: &[u8]| contains_word(value, mode);
+                self.lex_mode.ansi_quotes = has(b"ansi_quotes") || has(b"ansi");
+                self.lex_mode.no_backslash_escapes = has(b"no_backslash_escapes");
+            }
+            SetScope::Session if item.name.eq_ignore_case("character_set_client") => {
+                self.lex_mode.charset = ClientCharset::from_name(value);
+            }
+            SetScope::Names | SetScope::CharacterSet => {
+                let name = value.split(|b| b.is_ascii_whitespace()).next().unwrap_or(value);
+                self.lex_mode.charset = ClientCharset::from_name(unquoted(name));
+            }
+            SetScope::SessionTransaction if contains_word(assignment, b"isolation") => {
+                self.note_isolation(assignment);
+            }
+            _ => {}
+        }
+    }
+
+    fn note_isolation(&mut self, text: &[u8]) {
+        self.read_committed = contains_word(text, b"committed") || contains_word(text, b"uncommitted");
+        self.serializable = contains_word(text, b"serializable");
+    }
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    match value {
+        [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] | [b'`', inner @ .., b'`'] => inner,
+        other => other,
+    }
+}
+
+/// Whether `text` has `word` between characters that are no part of a word, without regard to case.
+pub(crate) fn contains_word(text: &[u8], word: &[u8]) -> bool {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    text.split(|byte| !is_word(byte))
+        .any(|part| part.eq_ignore_ascii_case(word))
+}
+
+trait EscapeBackticks {
+    fn escape_backticks(&self) -> Vec<u8>;
+}
+
+impl EscapeBackticks for [u8] {
+    fn escape_backticks(&self) -> Vec<u8> {
+        self.iter()
+            .flat_map(|&byte| std::iter::repeat_n(byte, if byte == b'`' { 2 } else { 1 }))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grove_sql::Flavor;
+
+    #[test]
+    fn a_newer_value_replaces_the_older_and_legs_catch_up_by_version() {
+        let mut state = SessionState::new(LexMode::new(Flavor::MariaDb, 101_119), Vec::new(), false);
+        state.record(StateKey::Variable(b"a".to_vec()), b"SET a=1");
+        let told = state.version();
+        state.record(StateKey::Variable(b"b".to_vec()), b"SET b=1");
+        state.record(StateKey::Variable(b"a".to_vec()), b"SET a=2");
+        let texts = |version| state.since(version).map(|p| p[1..].to_vec()).collect::<Vec<_>>();
+        assert_eq!(texts(0), [b"SET b=1".to_vec(), b"SET a=2".to_vec()]);
+        assert_eq!(texts(told), [b"SET b=1".to_vec(), b"SET a=2".to_vec()]);
+        assert!(texts(state.version()).is_empty());
+    }
+
+    #[test]
+    fn words_are_found_whole() {
+        assert!(contains_word(b"STRICT_ALL_TABLES,ANSI_QUOTES", b"ansi_quotes"));
+        assert!(!contains_word(b"MY_ANSI_QUOTES_X", b"ansi_quotes"));
+    }
+}

@@ -1,0 +1,118 @@
+//! A session's open transaction: what it read, what it wrote, and how it can be begun again elsewhere.
+
+use crate::follower::{Executed, Opening};
+use crate::io::{BackendId, ClientReply, ReplySink};
+use crate::statement::Statement;
+use bytes::Bytes;
+use grove_recovery_log::{LoggedStatement, WriteUnit};
+use std::sync::Arc;
+use xxhash_rust::xxh3::Xxh3;
+
+/// A transaction: explicit, begun by `autocommit=0`, or wrapped around one autocommit write.
+pub(crate) struct Transaction {
+    /// Owner of its gates.
+    pub owner: u64,
+    /// `SET TRANSACTION` if any, and the statement that begins it.
+    pub begin: Vec<Bytes>,
+    /// What a fresh connection needs; captured at the first write.
+    pub opening: Opening,
+    /// Savepoints and writes, in order.
+    pub entries: Vec<Arc<Executed>>,
+    /// Bytes of `entries`.
+    pub len: usize,
+    /// Version of the session state that the followers' legs have after `entries`.
+    pub state_version: u64,
+    /// Answers that the client has seen.
+    pub reads: ReadLog,
+    /// The server on whose leg its snapshot was taken.
+    pub reader: Option<BackendId>,
+    /// The lead under which it writes; `None` while it has only read.
+    pub lead: Option<BackendId>,
+}
+
+impl Transaction {
+    pub fn new(owner: u64, begin: Vec<Bytes>) -> Self {
+        Self {
+            owner,
+            begin,
+            opening: Opening::default(),
+            entries: Vec::new(),
+            len: 0,
+            state_version: 0,
+            reads: ReadLog::default(),
+            reader: None,
+            lead: None,
+        }
+    }
+
+    pub fn write_unit(&self) -> WriteUnit {
+        let logged = |executed: &Arc<Executed>| LoggedStatement {
+            body: executed.body.logged(),
+            context: executed.context.clone(),
+            outcome: executed.outcome.clone(),
+        };
+        WriteUnit {
+            statements: self.entries.iter().map(logged).collect(),
+        }
+    }
+}
+
+/// The reads of a transaction with a digest of each answer, bounded in number. Proof that another server's snapshot
+/// answers the same.
+#[derive(Default)]
+pub(crate) struct ReadLog {
+    entries: Vec<(Statement, u128)>,
+    overflowed: bool,
+}
+
+impl ReadLog {
+    pub fn remember(&mut self, statement: Statement, digest: u128, bound: usize) {
+        if self.entries.len() < bound {
+            self.entries.push((statement, digest));
+        } else {
+            self.overflowed = true;
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && !self.overflowed
+    }
+
+    /// The reads, if all of them are remembered.
+    pub fn complete(&self) -> Option<&[(Statement, u128)]> {
+        (!self.overflowed).then_some(self.entries.as_slice())
+    }
+}
+
+/// A sink that digests what passes.
+pub(crate) struct Digesting<'a, S> {
+    sink: &'a mut S,
+    digest: Xxh3,
+}
+
+impl<'a, S> Digesting<'a, S> {
+    pub fn new(sink: &'a mut S) -> Self {
+        Self {
+            sink,
+            digest: Xxh3::new(),
+        }
+    }
+
+    pub fn finish(self) -> u128 {
+        self.digest.digest128()
+    }
+}
+
+impl<S: ReplySink> ReplySink for Digesting<'_, S> {
+    async fn forward(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.digest.update(bytes);
+        self.sink.forward(bytes).await
+    }
+}
+
+impl<S: ClientReply> ClientReply for Digesting<'_, S> {
+    fn start_over(&mut self) -> bool {
+        self.digest = Xxh3::new();
+        self.sink.start_over()
+    }
+}

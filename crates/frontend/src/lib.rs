@@ -1,0 +1,1 @@
+//! Listener, TLS, client authentication, command loop.

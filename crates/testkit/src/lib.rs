@@ -1,0 +1,1 @@
+//! Servers, clients and scripted peers for tests.

@@ -1,0 +1,193 @@
+//! Commands: the first byte of a client's payload and what follows it.
+
+use crate::CapabilityFlags;
+use crate::handshake::ChangeUser;
+use crate::read::{Reader, WireError};
+use bytes::{BufMut, Bytes, BytesMut};
+use std::ops::Range;
+
+/// COM_QUIT
+pub const COM_QUIT: u8 = 0x01;
+/// COM_INIT_DB
+pub const COM_INIT_DB: u8 = 0x02;
+/// COM_QUERY
+pub const COM_QUERY: u8 = 0x03;
+/// COM_FIELD_LIST
+pub const COM_FIELD_LIST: u8 = 0x04;
+/// COM_STATISTICS
+pub const COM_STATISTICS: u8 = 0x09;
+/// COM_PROCESS_KILL
+pub const COM_PROCESS_KILL: u8 = 0x0C;
+/// COM_PING
+pub const COM_PING: u8 = 0x0E;
+/// COM_CHANGE_USER
+pub const COM_CHANGE_USER: u8 = 0x11;
+/// COM_STMT_PREPARE
+pub const COM_STMT_PREPARE: u8 = 0x16;
+/// COM_STMT_EXECUTE
+pub const COM_STMT_EXECUTE: u8 = 0x17;
+/// COM_STMT_SEND_LONG_DATA
+pub const COM_STMT_SEND_LONG_DATA: u8 = 0x18;
+/// COM_STMT_CLOSE
+pub const COM_STMT_CLOSE: u8 = 0x19;
+/// COM_STMT_RESET
+pub const COM_STMT_RESET: u8 = 0x1A;
+/// COM_SET_OPTION
+pub const COM_SET_OPTION: u8 = 0x1B;
+/// COM_STMT_FETCH
+pub const COM_STMT_FETCH: u8 = 0x1C;
+/// COM_RESET_CONNECTION
+pub const COM_RESET_CONNECTION: u8 = 0x1F;
+
+/// A client's command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// Ends the connection.
+    Quit,
+    /// Default schema.
+    InitDb(&'a [u8]),
+    /// A statement's text.
+    Query(&'a [u8]),
+    /// Asks whether the server answers.
+    Ping,
+    /// Session state as after the login.
+    ResetConnection,
+    /// Another account on the same connection.
+    ChangeUser(ChangeUser),
+    /// A statement to prepare.
+    StmtPrepare(&'a [u8]),
+    /// An execution; see [`StmtExecute`].
+    StmtExecute {
+        /// Statement id.
+        id: u32,
+    },
+    /// A piece of a long parameter.
+    StmtSendLongData {
+        /// Statement id.
+        id: u32,
+        /// Parameter index.
+        parameter: u16,
+        /// The piece.
+        data: &'a [u8],
+    },
+    /// Frees a statement.
+    StmtClose(u32),
+    /// Forgets long data and cursor of a statement.
+    StmtReset(u32),
+    /// Any other command byte.
+    Unknown(u8),
+}
+
+impl<'a> Command<'a> {
+    /// Reads a payload. An empty one is malformed.
+    pub fn parse(payload: &'a [u8], capabilities: CapabilityFlags) -> Result<Self, WireError> {
+        let mut reader = Reader::new(payload);
+        Ok(match reader.u8("command")? {
+            COM_QUIT => Self::Quit,
+            COM_INIT_DB => Self::InitDb(reader.rest()),
+            COM_QUERY => Self::Query(reader.rest()),
+            COM_PING => Self::Ping,
+            COM_RESET_CONNECTION => Self::ResetConnection,
+            COM_CHANGE_USER => Self::ChangeUser(ChangeUser::parse(reader.rest(), capabilities)?),
+            COM_STMT_PREPARE => Self::StmtPrepare(reader.rest()),
+            COM_STMT_EXECUTE => Self::StmtExecute {
+                id: reader.u32("statement id")?,
+            },
+            COM_STMT_SEND_LONG_DATA => Self::StmtSendLongData {
+                id: reader.u32("statement id")?,
+                parameter: reader.u16("parameter index")?,
+                data: reader.rest(),
+            },
+            COM_STMT_CLOSE => Self::StmtClose(reader.u32("statement id")?),
+            COM_STMT_RESET => Self::StmtReset(reader.u32("statement id")?),
+            other => Self::Unknown(other),
+        })
+    }
+}
+
+/// The parts of a COM_STMT_EXECUTE payload, as ranges of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StmtExecute {
+    /// Cursor type.
+    pub flags: u8,
+    /// NULL bitmap; empty without parameters.
+    pub null_bitmap: Range<usize>,
+    /// Two bytes per parameter; empty if the client relies on earlier ones.
+    pub types: Range<usize>,
+    /// The values.
+    pub values: Range<usize>,
+}
+
+impl StmtExecute {
+    /// Reads a payload (with its command byte) for a statement of `params` parameters.
+    pub fn parse(payload: &[u8], params: u16) -> Result<Self, WireError> {
+        let mut reader = Reader::new(payload);
+        reader.bytes(5, "statement id")?;
+        let flags = reader.u8("cursor flags")?;
+        reader.u32("iteration count")?;
+        let at = |reader: &Reader<'_>| payload.len() - reader.len();
+        if params == 0 {
+            let end = at(&reader);
+            return Ok(Self {
+                flags,
+                null_bitmap: end..end,
+                types: end..end,
+                values: end..payload.len(),
+            });
+        }
+        let start = at(&reader);
+        reader.bytes(usize::from(params).div_ceil(8), "NULL bitmap")?;
+        let null_bitmap = start..at(&reader);
+        let has_types = reader.u8("new-params-bound flag")? == 1;
+        let start = at(&reader);
+        if has_types {
+            reader.bytes(2 * usize::from(params), "parameter types")?;
+        }
+        let types = start..at(&reader);
+        Ok(Self {
+            flags,
+            null_bitmap,
+            values: types.end..payload.len(),
+            types,
+        })
+    }
+
+    /// The payload with `types` in it, so that it can be executed where no earlier execution told them.
+    pub fn with_types(&self, payload: &[u8], types: &[u8]) -> Bytes {
+        let mut out = BytesMut::with_capacity(payload.len() + types.len());
+        out.put_slice(&payload[..self.null_bitmap.end]);
+        out.put_u8(1);
+        out.put_slice(types);
+        out.put_slice(&payload[self.values.clone()]);
+        out.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_execution_without_types_can_be_given_them() {
+        let first = [
+            &[COM_STMT_EXECUTE, 1, 0, 0, 0, 0, 1, 0, 0, 0][..],
+            &[0, 1, 8, 0],
+            &[7; 8],
+        ]
+        .concat();
+        let parsed = StmtExecute::parse(&first, 1).unwrap();
+        assert_eq!(&first[parsed.types.clone()], [8, 0]);
+        let later = [&[COM_STMT_EXECUTE, 1, 0, 0, 0, 0, 1, 0, 0, 0][..], &[0, 0], &[7; 8]].concat();
+        let untyped = StmtExecute::parse(&later, 1).unwrap();
+        assert!(untyped.types.is_empty());
+        assert_eq!(untyped.with_types(&later, &[8, 0]), first);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn hostile_commands_never_panic(bytes in proptest::collection::vec(0u8.., 0..80), params in 0u16..20) {
+            let _ = Command::parse(&bytes, CapabilityFlags(u64::MAX));
+            let _ = StmtExecute::parse(&bytes, params);
+        }
+    }
+}
