@@ -12,6 +12,9 @@ pub enum SessionError {
     /// A bounded wait for a lock ended; only the statement failed.
     #[error("lock wait timeout exceeded: {0}")]
     LockWait(String),
+    /// `KILL QUERY` reached the statement inside Grove.
+    #[error("Query execution was interrupted")]
+    Interrupted,
     /// No server was reachable within the bounded wait.
     #[error("no server is online: {0}")]
     NoServer(String),
@@ -41,7 +44,9 @@ impl SessionError {
                 "HY000",
                 "Lock wait timeout exceeded; try restarting transaction",
             )),
-            Self::NoServer(_) => packet(1040, "08004"),
+            Self::Interrupted => packet(1317, "70100"),
+            // ER_SERVER_SHUTDOWN: drivers take class 08 as "the connection is of no use now", which is the truth.
+            Self::NoServer(_) => packet(1053, "08S01"),
             Self::Refused(err) => Some(err.clone()),
             Self::Limit(_) => packet(1197, "HY000"),
             Self::Fatal(_) => None,

@@ -87,12 +87,21 @@ pub(crate) struct Follower<W: World> {
     tainted: bool,
     /// Correction of the forced insert id for the entry at `executed`, after a first mismatch.
     insert_id_shift: u64,
+    lock_waits: u32,
 }
 
 enum Step {
     Executed,
     StartOver(Duration),
+    /// Error 1205: whoever holds the lock did not start over when asked to.
+    LockWaitEnded,
 }
+
+/// Lock trouble among Grove's own legs ends after a few; this many is no longer trouble but a fault.
+const MOST_ATTEMPTS: u32 = 1000;
+/// Lock wait timeouts (`innodb_lock_wait_timeout`, 50 s by default) of one transaction before its server is given up. Grove's own legs
+/// release their locks long before.
+const MOST_LOCK_WAITS: u32 = 2;
 
 impl<W: World> Follower<W> {
     /// Takes a leg that has no transaction open (or, with `began`, one that has executed nothing in it).
@@ -114,6 +123,7 @@ impl<W: World> Follower<W> {
             restart: Arc::default(),
             tainted: false,
             insert_id_shift: 0,
+            lock_waits: 0,
         }
     }
 
@@ -194,7 +204,7 @@ impl<W: World> Follower<W> {
 
     /// Executes every entry that the leg's transaction does not hold yet.
     async fn catch_up(&mut self, registered: &mut (BackendId, u32)) -> Result<(), LegError> {
-        let mut attempts = 0u32;
+        let mut attempts = 0;
         while self.executed < self.entries.len() {
             let step = match self.execute_next().await {
                 Ok(step) => step,
@@ -212,16 +222,28 @@ impl<W: World> Follower<W> {
                 }
                 Step::StartOver(pause) => {
                     attempts += 1;
-                    if attempts > 1000 {
-                        let reason = "a transaction could not be executed here in 1000 attempts";
-                        self.group.evict(self.leg.backend, reason);
-                        return Err(LegError::Lost(reason.into()));
+                    if attempts > MOST_ATTEMPTS {
+                        return Err(self.give_up("a transaction could not be executed here in 1000 attempts"));
                     }
                     self.start_over(pause, registered).await?;
+                }
+                Step::LockWaitEnded => {
+                    self.lock_waits += 1;
+                    if self.lock_waits > MOST_LOCK_WAITS {
+                        let reason = "a lock was not released in several lock wait timeouts: another client than Grove writes here";
+                        return Err(self.give_up(reason));
+                    }
+                    self.start_over(Duration::ZERO, registered).await?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Evicts the server.
+    fn give_up(&self, reason: &str) -> LegError {
+        self.group.evict(self.leg.backend, reason);
+        LegError::Lost(reason.into())
     }
 
     fn flight(&self) -> (Vec<Bytes>, Arc<Executed>) {
@@ -280,6 +302,9 @@ impl<W: World> Follower<W> {
     async fn judge(&mut self, executed: &Executed, mut outcome: Outcome) -> Result<Step, LegError> {
         if let Some(ResultOutcome::Err { code }) = outcome.results.last() {
             let code = *code;
+            if code == 1205 && Some(&ResultOutcome::Err { code }) != executed.outcome.results.last() {
+                return Ok(Step::LockWaitEnded);
+            }
             if is_lock_trouble(code) && Some(&ResultOutcome::Err { code }) != executed.outcome.results.last() {
                 let jitter = self.group.world.entropy().next_u64() % 20;
                 return Ok(Step::StartOver(Duration::from_millis(jitter)));
@@ -318,19 +343,28 @@ impl<W: World> Follower<W> {
             || self.entries[..self.executed]
                 .iter()
                 .any(|(executed, _)| executed.changes_state);
+        self.executed = 0;
+        self.began = false;
         let rolled_back = if state_changed {
             Err(LegError::Lost("session state changed inside the transaction".into()))
         } else {
-            self.leg.query(b"ROLLBACK").await
+            self.roll_back().await
         };
-        self.executed = 0;
-        self.began = false;
-        match rolled_back {
-            Ok(_) => {}
-            Err(error) => self.reconnect(error, registered).await?,
+        if let Err(error) = rolled_back {
+            self.reconnect(error, registered).await?;
         }
         if pause > Duration::ZERO {
             self.group.world.clock().sleep(pause).await;
+        }
+        Ok(())
+    }
+
+    /// ROLLBACK, and proof of it: a kill that came too late for its statement would hit the ROLLBACK, so a ping takes it first.
+    async fn roll_back(&mut self) -> Result<(), LegError> {
+        self.leg.ask_in_transaction().await?;
+        self.leg.query(b"ROLLBACK").await?;
+        if self.leg.ask_in_transaction().await? {
+            return Err(LegError::Protocol("ROLLBACK left the transaction open".into()));
         }
         Ok(())
     }
@@ -386,6 +420,11 @@ async fn restart_blockers<W: World>(group: &Group<W>, backend: BackendId, thread
 /// (MariaDB: record changed since the snapshot).
 fn is_lock_trouble(code: u16) -> bool {
     matches!(code, 1205 | 1213 | 1317 | 1467 | 3058 | 1614 | 1020)
+}
+
+/// Whether a reply ended with lock trouble.
+pub(crate) fn is_lock_trouble_of(outcome: &Outcome) -> bool {
+    matches!(outcome.results.last(), Some(ResultOutcome::Err { code }) if is_lock_trouble(*code))
 }
 
 /// Whether two servers answered the same. Rows of locking reads are counted.

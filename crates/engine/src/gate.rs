@@ -7,14 +7,17 @@
 //! Deliberately absent: any knowledge of statements.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
-/// What a gate guards.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// What a gate guards. The order is the one in which a statement takes several gates.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GateKey {
     /// Everything.
     Global,
+    /// What belongs to a server as a whole and to no table: accounts, global variables, schemas.
+    Server,
     /// One table, by lower-cased schema and name: servers with case-sensitive names only share a gate more often.
     Table(Vec<u8>, Vec<u8>),
 }
@@ -36,7 +39,7 @@ pub enum GateRefusal {
 }
 
 /// Who holds gates: one per transaction.
-pub type OwnerId = u64;
+type OwnerId = u64;
 
 #[derive(Default)]
 struct Gate {
@@ -84,16 +87,51 @@ impl State {
     }
 }
 
+/// Everything that one owner holds; dropping it releases every gate. Shared with the task that carries out a decided commit, so that the
+/// gates stay closed until the last server has committed, whatever becomes of the session.
+pub struct Hold {
+    gates: Arc<Gates>,
+    owner: OwnerId,
+}
+
+impl Hold {
+    /// Takes one gate, waiting for its holders. Dropping the future gives up the place in the queue and nothing that is held.
+    pub async fn acquire(&self, key: GateKey, mode: GateMode) -> Result<(), GateRefusal> {
+        self.gates.acquire(self.owner, key, mode).await
+    }
+
+    /// Whether any gate is held.
+    pub fn is_empty(&self) -> bool {
+        let state = self.gates.state.lock().unwrap_or_else(PoisonError::into_inner);
+        !state.held.contains_key(&self.owner)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.gates.release_all(self.owner);
+    }
+}
+
 /// All gates of a group.
 #[derive(Default)]
 pub struct Gates {
+    next_owner: AtomicU64,
     state: Mutex<State>,
     released: Notify,
 }
 
 impl Gates {
+    /// A new owner, which holds nothing yet.
+    pub fn new_hold(self: &Arc<Self>) -> Hold {
+        Hold {
+            gates: Arc::clone(self),
+            owner: self.next_owner.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
     /// Takes one gate for `owner`, waiting for its holders. Dropping the future gives up the place in the queue and nothing that is held.
-    pub async fn acquire(&self, owner: OwnerId, key: GateKey, mode: GateMode) -> Result<(), GateRefusal> {
+    async fn acquire(&self, owner: OwnerId, key: GateKey, mode: GateMode) -> Result<(), GateRefusal> {
         let mut place = Place {
             gates: self,
             owner,
@@ -144,7 +182,7 @@ impl Gates {
     }
 
     /// Releases every gate of `owner`.
-    pub fn release_all(&self, owner: OwnerId) {
+    fn release_all(&self, owner: OwnerId) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(keys) = state.held.remove(&owner) else { return };
         for key in keys {
@@ -195,7 +233,6 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::time::Duration;
 
     fn table(name: &str) -> GateKey {

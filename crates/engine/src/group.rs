@@ -4,10 +4,11 @@
 //! waits on an evicted server is woken at once through the server's `gone` token.
 
 use crate::follower::RestartSignal;
-use crate::gate::Gates;
+use crate::gate::{Gates, Hold};
 use crate::io::{BackendId, Clock, LegError, ServerFacts, Servers, World};
 use crate::order::{CommitsUnderWay, Order};
 use crate::settings::{ReadPolicy, Settings};
+use crate::state::Isolation;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use grove_recovery_log::{Entry, MembershipChange, OrderedLog};
@@ -63,8 +64,17 @@ struct Member {
     status: Mutex<(MemberState, u64, String)>,
     facts: Mutex<Option<ServerFacts>>,
     /// One session verifies a broken server at a time; the others take its verdict.
-    verification: tokio::sync::Mutex<Option<Duration>>,
+    verification: tokio::sync::Mutex<Option<(Duration, Finding)>>,
 }
+
+/// What the newest verification of a server found, and when.
+enum Finding {
+    Answers,
+    Silent(String),
+}
+
+/// Pause between probes of the last server while it does not answer.
+const PAUSE_BETWEEN_LAST_HOPES: Duration = Duration::from_millis(100);
 
 /// Membership at one instant.
 #[derive(Clone, Debug)]
@@ -91,7 +101,7 @@ pub struct Group<W: World> {
     pub(crate) world: W,
     pub(crate) settings: Settings,
     pub(crate) log: Arc<dyn OrderedLog>,
-    pub(crate) gates: Gates,
+    gates: Arc<Gates>,
     pub(crate) order: Arc<Order>,
     pub(crate) commits: Arc<CommitsUnderWay>,
     /// Follower legs that can be told to start over, by server and its connection id.
@@ -99,10 +109,9 @@ pub struct Group<W: World> {
     members: Vec<Member>,
     view: ArcSwap<View>,
     changing: Mutex<()>,
-    next_owner: AtomicU64,
     next_reader: AtomicUsize,
     bulk_insert_gate: bool,
-    default_isolation_is_read_committed: bool,
+    default_isolation: Isolation,
     metrics: Arc<grove_telemetry::Metrics>,
 }
 
@@ -120,7 +129,7 @@ impl<W: World> Group<W> {
         let mut members = Vec::with_capacity(specs.len());
         let mut last_error = LegError::Lost("no server is configured".into());
         let mut bulk_insert_gate = false;
-        let mut read_committed = false;
+        let mut default_isolation = Isolation::RepeatableRead;
         for (index, spec) in specs.into_iter().enumerate() {
             let id = BackendId(u16::try_from(index).unwrap_or(u16::MAX));
             let gone = CancellationToken::new();
@@ -128,7 +137,10 @@ impl<W: World> Group<W> {
                 Ok(facts) => {
                     online.push(id);
                     bulk_insert_gate |= facts.autoinc_lock_mode == 2;
-                    read_committed |= facts.isolation.replace('-', " ").to_uppercase().ends_with("COMMITTED");
+                    if online.len() == 1 {
+                        default_isolation =
+                            Isolation::named_in(facts.isolation.as_bytes()).unwrap_or(Isolation::RepeatableRead);
+                    }
                     ((MemberState::Online, now, "answered at start".to_owned()), Some(facts))
                 }
                 Err(error) => {
@@ -159,17 +171,16 @@ impl<W: World> Group<W> {
             world,
             settings,
             log,
-            gates: Gates::default(),
+            gates: Arc::default(),
             order,
             commits: Arc::default(),
             restartable: DashMap::new(),
             members,
             view: ArcSwap::from_pointee(View { epoch: 1, lead, online }),
             changing: Mutex::new(()),
-            next_owner: AtomicU64::new(1),
             next_reader: AtomicUsize::new(0),
             bulk_insert_gate,
-            default_isolation_is_read_committed: read_committed,
+            default_isolation,
             metrics,
         }))
     }
@@ -225,8 +236,8 @@ impl<W: World> Group<W> {
         self.bulk_insert_gate
     }
 
-    pub(crate) fn default_isolation_is_read_committed(&self) -> bool {
-        self.default_isolation_is_read_committed
+    pub(crate) fn default_isolation(&self) -> Isolation {
+        self.default_isolation
     }
 
     pub(crate) fn is_online(&self, id: BackendId) -> bool {
@@ -237,8 +248,9 @@ impl<W: World> Group<W> {
         CancellationToken::clone(&self.member(id).gone.load())
     }
 
-    pub(crate) fn next_owner(&self) -> u64 {
-        self.next_owner.fetch_add(1, Ordering::Relaxed)
+    /// An owner of gates for a transaction or a statement that commits by itself.
+    pub(crate) fn new_hold(&self) -> Arc<Hold> {
+        Arc::new(self.gates.new_hold())
     }
 
     pub(crate) fn count_reader(&self, id: BackendId, more: bool) {
@@ -334,20 +346,25 @@ impl<W: World> Group<W> {
             return Ok(Verdict::Evicted);
         }
         let asked_at = self.world.clock().now();
-        let mut verified_at = self.member(id).verification.lock().await;
+        let deadline = asked_at + self.settings.no_backend_wait;
+        let mut newest = self.member(id).verification.lock().await;
         if !self.is_online(id) {
             return Ok(Verdict::Evicted);
         }
-        if verified_at.is_some_and(|at| at >= asked_at) {
-            return Ok(Verdict::Alive);
-        }
-        let deadline = asked_at + self.settings.no_backend_wait;
         loop {
-            match self.world.servers().probe(id).await {
+            // A finding that is newer than the question answers it, so that many sessions ask only once.
+            match &*newest {
+                Some((at, Finding::Answers)) if *at >= asked_at => return Ok(Verdict::Alive),
+                Some((at, Finding::Silent(reason))) if *at >= deadline => {
+                    let name = self.name(id);
+                    return Err(format!("{name} is the last server and does not answer: {reason}"));
+                }
+                _ => {}
+            }
+            let finding = match self.world.servers().probe(id).await {
                 Ok(_) => {
-                    *verified_at = Some(self.world.clock().now());
                     self.reachable_again(id);
-                    return Ok(Verdict::Alive);
+                    Finding::Answers
                 }
                 Err(probe_error) => {
                     let reason = format!("{error}; then: {probe_error}");
@@ -355,15 +372,11 @@ impl<W: World> Group<W> {
                         return Ok(Verdict::Evicted);
                     }
                     self.unreachable(id, &reason);
-                    if self.world.clock().now() >= deadline {
-                        return Err(format!(
-                            "{} is the last server and does not answer: {reason}",
-                            self.name(id)
-                        ));
-                    }
-                    self.world.clock().sleep(Duration::from_millis(100)).await;
+                    self.world.clock().sleep(PAUSE_BETWEEN_LAST_HOPES).await;
+                    Finding::Silent(reason)
                 }
-            }
+            };
+            *newest = Some((self.world.clock().now(), finding));
         }
     }
 

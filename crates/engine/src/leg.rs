@@ -3,12 +3,14 @@
 //! Invariants: replies come back in the order of the commands; a leg whose future was dropped in the middle, or which failed, is never used
 //! again; every wait ends when the server leaves the group.
 
+use crate::interrupt::Running;
 use crate::io::{BackendId, Discard, Leg, LegError, LegReply, ReplySink};
 use crate::statement::{Body, query_payload};
 use bytes::{BufMut, Bytes, BytesMut};
 use grove_wire::command::{COM_PING, COM_STMT_CLOSE, COM_STMT_PREPARE, COM_STMT_SEND_LONG_DATA};
 use grove_wire::{ReplyShape, ResultEnd, StatusFlags};
 use std::collections::HashMap;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// An open leg.
@@ -20,6 +22,8 @@ pub(crate) struct OpenLeg<L: Leg> {
     pub in_transaction: bool,
     /// Whether `SET TIMESTAMP` is in force, which a client's own read must not see.
     pub clock_is_set: bool,
+    /// When the session last took it up, on the engine's clock.
+    pub used_at: Duration,
     leg: L,
     gone: CancellationToken,
     /// Grove's statement ids to the server's.
@@ -33,10 +37,16 @@ impl<L: Leg> OpenLeg<L> {
             state_version: 0,
             in_transaction: false,
             clock_is_set: false,
+            used_at: Duration::ZERO,
             leg,
             gone,
             prepared: HashMap::new(),
         }
+    }
+
+    /// Whether an idle leg's connection has ended meanwhile.
+    pub fn is_stale(&mut self) -> bool {
+        self.leg.is_stale()
     }
 
     pub fn thread_id(&self) -> u32 {
@@ -60,6 +70,23 @@ impl<L: Leg> OpenLeg<L> {
             reply = self.run_unguarded(prelude, body, sink) => reply,
             () = gone.cancelled() => Err(LegError::Lost("the server has left the group".into())),
         }
+    }
+
+    /// Runs the client's own statement: `KILL QUERY` may reach it, and never what comes after it.
+    pub async fn run_for_client<S: ReplySink>(
+        &mut self,
+        prelude: &[Bytes],
+        body: &Body,
+        sink: &mut S,
+        running: &Running,
+    ) -> Result<LegReply, LegError> {
+        running.begin_statement(self.backend, self.thread_id());
+        let result = self.run(prelude, body, sink).await;
+        if running.end().await && result.is_ok() {
+            // The kill may have come too late for its statement; a command of no consequence takes it.
+            self.ask_in_transaction().await?;
+        }
+        result
     }
 
     /// Runs one of Grove's own statements, whose rows nobody needs.

@@ -10,6 +10,7 @@ pub mod io;
 mod error;
 mod follower;
 mod group;
+mod interrupt;
 mod leg;
 mod order;
 mod session;
@@ -21,6 +22,7 @@ mod value;
 
 pub use error::SessionError;
 pub use group::{Group, MemberSpec, MemberState, MemberStatus, View};
+pub use interrupt::Interrupter;
 pub use session::Session;
 pub use settings::{ReadCommitted, ReadPolicy, Settings};
 pub use statement::{Body, Prepared, Statement};

@@ -4,7 +4,10 @@
 //! with plain values: an expression is evaluated once, on the leg that ran it, and its value is journalled. Bounded by the number of
 //! distinct variables that a client sets.
 
+use crate::io::Leg;
+use crate::leg::OpenLeg;
 use crate::statement::query_payload;
+use crate::value::{escape_backticks, user_variable};
 use bytes::{BufMut, Bytes, BytesMut};
 use grove_sql::{ClientCharset, LexMode, SetItem, SetScope};
 use grove_wire::command::COM_INIT_DB;
@@ -24,6 +27,32 @@ pub(crate) enum StateKey {
     Other(u64),
 }
 
+/// How a transaction sees and locks rows, as far as ordering is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// READ COMMITTED or READ UNCOMMITTED: row locks alone do not order its statements.
+    ReadCommitted,
+    RepeatableRead,
+    /// Plain reads lock.
+    Serializable,
+}
+
+impl Isolation {
+    /// The level that a SET TRANSACTION or a variable's value names.
+    pub fn named_in(text: &[u8]) -> Option<Self> {
+        // As a variable's value the words are joined by hyphens.
+        if contains_word(text, b"committed") || contains_word(text, b"uncommitted") {
+            Some(Self::ReadCommitted)
+        } else if contains_word(text, b"repeatable") {
+            Some(Self::RepeatableRead)
+        } else if contains_word(text, b"serializable") {
+            Some(Self::Serializable)
+        } else {
+            None
+        }
+    }
+}
+
 /// The journal, and what Grove itself must know of the state.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionState {
@@ -33,25 +62,36 @@ pub(crate) struct SessionState {
     pub lex_mode: LexMode,
     pub schema: Vec<u8>,
     pub autocommit: bool,
-    pub read_committed: bool,
-    pub serializable: bool,
-    /// `SET TRANSACTION ...` for the next transaction only.
-    pub next_transaction: Option<Bytes>,
+    pub isolation: Isolation,
+    /// What `DEFAULT` means for it.
+    default_isolation: Isolation,
+    /// `SET TRANSACTION ...` for the next transaction only, and the isolation level that it names.
+    pub next_transaction: Option<(Bytes, Option<Isolation>)>,
     pub has_temporary_tables: bool,
+    /// The client set `timestamp` itself, so Grove does not.
+    pub client_sets_clock: bool,
+    /// What LAST_INSERT_ID() says after the session's last insert; 0 if unknown. Only a fresh connection is told: the others executed it.
+    pub last_insert_id: u64,
+    /// A read may have changed LAST_INSERT_ID() on its own leg.
+    pub last_insert_id_was_read: bool,
 }
 
 impl SessionState {
-    pub fn new(lex_mode: LexMode, schema: Vec<u8>, read_committed: bool) -> Self {
+    pub fn new(lex_mode: LexMode, schema: Vec<u8>, isolation: Isolation) -> Self {
         Self {
-            version: 0,
+            // A fresh leg is at 0, so that it is told everything, the insert id too.
+            version: 1,
             entries: Vec::new(),
             lex_mode,
             schema,
             autocommit: true,
-            read_committed,
-            serializable: false,
+            isolation,
+            default_isolation: isolation,
             next_transaction: None,
             has_temporary_tables: false,
+            client_sets_clock: false,
+            last_insert_id: 0,
+            last_insert_id_was_read: false,
         }
     }
 
@@ -62,7 +102,27 @@ impl SessionState {
     /// Statements that bring a leg from `version` to now.
     pub fn since(&self, version: u64) -> impl Iterator<Item = Bytes> + '_ {
         let first = self.entries.partition_point(|(at, _, _)| *at <= version);
-        self.entries[first..].iter().map(|(_, _, payload)| payload.clone())
+        let fresh = version == 0 && self.last_insert_id > 0;
+        let insert_id = fresh.then(|| query_payload(format!("SET LAST_INSERT_ID={}", self.last_insert_id).as_bytes()));
+        let journal = self.entries[first..].iter().map(|(_, _, payload)| payload.clone());
+        journal.chain(insert_id)
+    }
+
+    /// What a leg must be told before the client's next statement; and whether that changes session state there. The leg counts as told.
+    pub fn catch_up<L: Leg>(&self, leg: &mut OpenLeg<L>) -> (Vec<Bytes>, bool) {
+        let mut prelude = Vec::new();
+        if leg.clock_is_set {
+            prelude.push(query_payload(b"SET TIMESTAMP=DEFAULT"));
+            leg.clock_is_set = false;
+        }
+        let clock_only = prelude.len();
+        if leg.state_version < self.version {
+            // After the clock, which the client may have set itself.
+            prelude.extend(self.since(leg.state_version));
+            leg.state_version = self.version;
+        }
+        let told = prelude.len() > clock_only;
+        (prelude, told)
     }
 
     fn record_payload(&mut self, key: StateKey, payload: Bytes) {
@@ -100,7 +160,9 @@ impl SessionState {
         let statement = [b"SET ".as_slice(), assignment].concat();
         self.note(item, assignment, value);
         match item.scope {
-            SetScope::Transaction => self.next_transaction = Some(query_payload(&statement)),
+            SetScope::Transaction => {
+                self.next_transaction = Some((query_payload(&statement), Isolation::named_in(assignment)));
+            }
             SetScope::User => {
                 self.record(
                     StateKey::UserVariable(item.name.as_bytes().to_ascii_lowercase()),
@@ -130,26 +192,16 @@ impl SessionState {
         }
     }
 
-    /// Records the value that an assignment was found to have.
+    /// Records the value that a system variable was found to have after an assignment.
     pub fn record_value(&mut self, item: &SetItem, literal: &[u8], plain: &[u8]) {
-        let (key, target): (_, &[u8]) = match item.scope {
-            SetScope::User => (
-                StateKey::UserVariable(item.name.as_bytes().to_ascii_lowercase()),
-                b"SET @`",
-            ),
-            _ => (
-                StateKey::Variable(item.name.as_bytes().to_ascii_lowercase()),
-                b"SET SESSION `",
-            ),
-        };
+        let key = StateKey::Variable(item.name.as_bytes().to_ascii_lowercase());
         self.note(item, &[], plain);
-        let escaped = item.name.as_bytes().escape_backticks();
-        self.record(key, &[target, escaped.as_slice(), b"` = ", literal].concat());
+        let name = escape_backticks(item.name.as_bytes());
+        self.record(key, &[b"SET SESSION `".as_slice(), &name, b"` = ", literal].concat());
     }
 
     pub fn record_user_variable(&mut self, name: &[u8], literal: &[u8]) {
-        let escaped = name.escape_backticks();
-        let sql = [b"SET @`".as_slice(), escaped.as_slice(), b"` = ", literal].concat();
+        let sql = [b"SET ".as_slice(), &user_variable(name), b" = ", literal].concat();
         self.record(StateKey::UserVariable(name.to_ascii_lowercase()), &sql);
     }
 
@@ -164,7 +216,10 @@ impl SessionState {
             SetScope::Session
                 if item.name.eq_ignore_case("transaction_isolation") || item.name.eq_ignore_case("tx_isolation") =>
             {
-                self.note_isolation(value);
+                self.isolation = Isolation::named_in(value).unwrap_or(self.default_isolation);
+            }
+            SetScope::Session if item.name.eq_ignore_case("timestamp") => {
+                self.client_sets_clock = !(value.eq_ignore_ascii_case(b"default") || value == b"0");
             }
             SetScope::Session if item.name.eq_ignore_case("sql_mode") => {
                 let has = |mode: &[u8]| contains_word(value, mode);
@@ -179,15 +234,10 @@ impl SessionState {
                 self.lex_mode.charset = ClientCharset::from_name(unquoted(name));
             }
             SetScope::SessionTransaction if contains_word(assignment, b"isolation") => {
-                self.note_isolation(assignment);
+                self.isolation = Isolation::named_in(assignment).unwrap_or(self.isolation);
             }
             _ => {}
         }
-    }
-
-    fn note_isolation(&mut self, text: &[u8]) {
-        self.read_committed = contains_word(text, b"committed") || contains_word(text, b"uncommitted");
-        self.serializable = contains_word(text, b"serializable");
     }
 }
 
@@ -205,18 +255,6 @@ pub(crate) fn contains_word(text: &[u8], word: &[u8]) -> bool {
         .any(|part| part.eq_ignore_ascii_case(word))
 }
 
-trait EscapeBackticks {
-    fn escape_backticks(&self) -> Vec<u8>;
-}
-
-impl EscapeBackticks for [u8] {
-    fn escape_backticks(&self) -> Vec<u8> {
-        self.iter()
-            .flat_map(|&byte| std::iter::repeat_n(byte, if byte == b'`' { 2 } else { 1 }))
-            .collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,7 +262,11 @@ mod tests {
 
     #[test]
     fn a_newer_value_replaces_the_older_and_legs_catch_up_by_version() {
-        let mut state = SessionState::new(LexMode::new(Flavor::MariaDb, 101_119), Vec::new(), false);
+        let mut state = SessionState::new(
+            LexMode::new(Flavor::MariaDb, 101_119),
+            Vec::new(),
+            Isolation::RepeatableRead,
+        );
         state.record(StateKey::Variable(b"a".to_vec()), b"SET a=1");
         let told = state.version();
         state.record(StateKey::Variable(b"b".to_vec()), b"SET b=1");

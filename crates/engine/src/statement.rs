@@ -41,6 +41,14 @@ impl Body {
         Self::Query(query_payload(sql))
     }
 
+    /// The statement's text, whichever way it came.
+    pub fn text(&self) -> &[u8] {
+        match self {
+            Self::Query(payload) => payload.get(1..).unwrap_or_default(),
+            Self::Execute { prepared, .. } => &prepared.text,
+        }
+    }
+
     /// Bytes that the body keeps in memory.
     pub fn len(&self) -> usize {
         match self {

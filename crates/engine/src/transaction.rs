@@ -1,7 +1,9 @@
 //! A session's open transaction: what it read, what it wrote, and how it can be begun again elsewhere.
 
 use crate::follower::{Executed, Opening};
+use crate::gate::Hold;
 use crate::io::{BackendId, ClientReply, ReplySink};
+use crate::state::Isolation;
 use crate::statement::Statement;
 use bytes::Bytes;
 use grove_recovery_log::{LoggedStatement, WriteUnit};
@@ -10,8 +12,10 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// A transaction: explicit, begun by `autocommit=0`, or wrapped around one autocommit write.
 pub(crate) struct Transaction {
-    /// Owner of its gates.
-    pub owner: u64,
+    /// Its gates.
+    pub hold: Arc<Hold>,
+    /// The level that it began with.
+    pub isolation: Isolation,
     /// `SET TRANSACTION` if any, and the statement that begins it.
     pub begin: Vec<Bytes>,
     /// What a fresh connection needs; captured at the first write.
@@ -31,9 +35,10 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    pub fn new(owner: u64, begin: Vec<Bytes>) -> Self {
+    pub fn new(hold: Arc<Hold>, isolation: Isolation, begin: Vec<Bytes>) -> Self {
         Self {
-            owner,
+            hold,
+            isolation,
             begin,
             opening: Opening::default(),
             entries: Vec::new(),

@@ -9,6 +9,8 @@ use grove_wire::column::ColumnDefinition;
 pub(crate) struct Answer {
     pub literal: Vec<u8>,
     pub plain: Vec<u8>,
+    pub is_text: bool,
+    pub is_null: bool,
 }
 
 /// Reads the collected frames of a one-row result (column count, definitions, perhaps EOF, row).
@@ -28,6 +30,8 @@ pub(crate) fn read_one_row(collected: &Collect) -> Option<Vec<Answer>> {
         .map(|(value, column)| Answer {
             literal: literal(column, value),
             plain: value.unwrap_or_default().to_vec(),
+            is_text: matches!(column.column_type, 0x0F | 0xFA..=0xFE),
+            is_null: value.is_none(),
         });
     Some(answers.collect())
 }
@@ -43,7 +47,8 @@ fn frames(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Type codes of the protocol's column definitions (MySQL internals, `enum_field_types`).
+/// The literal of a value that is no text, or of a text that is plain ASCII. Type codes of the protocol's column definitions (MySQL
+/// internals, `enum_field_types`).
 fn literal(column: &ColumnDefinition, value: Option<&[u8]>) -> Vec<u8> {
     let Some(value) = value else { return b"NULL".to_vec() };
     match column.column_type {
@@ -51,21 +56,111 @@ fn literal(column: &ColumnDefinition, value: Option<&[u8]>) -> Vec<u8> {
         0x04 | 0x05 if value.contains(&b'e') => value.to_vec(),
         0x04 | 0x05 => [value, b"e0"].concat(),
         _ => {
-            let mut text = introducer(column.charset).as_bytes().to_vec();
-            text.extend_from_slice(b"x'");
-            text.extend(value.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()));
-            text.push(b'\'');
-            text
+            let digits = value.iter().flat_map(|byte| format!("{byte:02x}").into_bytes());
+            let hex: Vec<u8> = digits.collect();
+            [
+                if column.charset == BINARY { "x'" } else { "_utf8mb4 x'" }.as_bytes(),
+                &hex,
+                b"'",
+            ]
+            .concat()
         }
     }
 }
 
-fn introducer(collation: u16) -> &'static str {
-    match collation {
-        63 => "",
-        5 | 8 | 15 | 31 | 47 | 48 | 49 | 94 => "_latin1 ",
-        11 | 65 => "_ascii ",
-        33 | 83 | 192..=215 | 223 => "_utf8 ",
-        _ => "_utf8mb4 ",
+/// Collation id of `binary`.
+const BINARY: u16 = 63;
+
+/// The question for a user variable: its value, and what keeps a text's bytes, character set and collation whole on the way.
+pub(crate) fn user_variable_question(names: &[&[u8]]) -> Vec<u8> {
+    let mut sql = b"SELECT ".to_vec();
+    for (index, name) in names.iter().enumerate() {
+        if index > 0 {
+            sql.push(b',');
+        }
+        let name = user_variable(name);
+        for part in [&b""[..], b",HEX(", b",CHARSET(", b",COLLATION("] {
+            sql.extend_from_slice(part);
+            sql.extend_from_slice(&name);
+            if !part.is_empty() {
+                sql.push(b')');
+            }
+        }
+    }
+    sql
+}
+
+/// The literals in the answer to [`user_variable_question`].
+pub(crate) fn user_variable_literals(answers: &[Answer]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    answers.chunks_exact(4).map(|parts| match parts {
+        [value, hex, charset, collation] if value.is_text && !value.is_null => {
+            let bytes = [b"x'", hex.plain.as_slice(), b"'"].concat();
+            if charset.plain == b"binary" {
+                return bytes;
+            }
+            [
+                b"_",
+                charset.plain.as_slice(),
+                b" ",
+                &bytes,
+                b" COLLATE ",
+                &collation.plain,
+            ]
+            .concat()
+        }
+        [value, ..] => value.literal.clone(),
+        [] => b"NULL".to_vec(),
+    })
+}
+
+/// A user variable's name as SQL.
+pub(crate) fn user_variable(name: &[u8]) -> Vec<u8> {
+    [b"@`".as_slice(), &escape_backticks(name), b"`"].concat()
+}
+
+/// An identifier's bytes with its backticks doubled.
+pub(crate) fn escape_backticks(name: &[u8]) -> Vec<u8> {
+    name.iter()
+        .flat_map(|&byte| std::iter::repeat_n(byte, if byte == b'`' { 2 } else { 1 }))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(literal: &str, plain: &str, is_text: bool) -> Answer {
+        Answer {
+            literal: literal.into(),
+            plain: plain.into(),
+            is_text,
+            is_null: false,
+        }
+    }
+
+    #[test]
+    fn a_text_keeps_its_character_set_and_a_number_its_type() {
+        let answers = [
+            answer("?", "\u{fffd}", true),
+            answer("", "C4E3", false),
+            answer("", "gbk", false),
+            answer("", "gbk_chinese_ci", false),
+            answer("1.5e0", "1.5", false),
+            answer("", "312E35", false),
+            answer("", "binary", false),
+            answer("", "binary", false),
+        ];
+        let literals: Vec<_> = user_variable_literals(&answers).collect();
+        assert_eq!(
+            literals,
+            [b"_gbk x'C4E3' COLLATE gbk_chinese_ci".to_vec(), b"1.5e0".to_vec()]
+        );
+    }
+
+    #[test]
+    fn names_are_quoted_in_the_question() {
+        let sql = user_variable_question(&[b"a`b"]);
+        let expected = "SELECT @`a``b`,HEX(@`a``b`),CHARSET(@`a``b`),COLLATION(@`a``b`)";
+        assert_eq!(String::from_utf8(sql).unwrap(), expected);
     }
 }

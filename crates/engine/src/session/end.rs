@@ -5,7 +5,6 @@ use crate::error::SessionError;
 use crate::follower::Executed;
 use crate::io::{BackendId, ClientReply, Discard, LegError, LegReply, World};
 use crate::statement::{Body, Statement, outcome_of};
-use crate::transaction::Transaction;
 use bytes::BytesMut;
 use grove_recovery_log::Entry;
 use std::sync::Arc;
@@ -18,12 +17,12 @@ impl<W: World> Session<W> {
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
         self.end_implicitly().await?;
-        self.release_table_locks();
         let text = match &statement.body {
             Body::Query(payload) => payload.clone(),
             Body::Execute { prepared, .. } => crate::statement::query_payload(&prepared.text),
         };
-        let begin = self.begin_statements(Some(text));
+        let mut transaction = Some(self.new_transaction(Some(text)));
+        let begin = transaction.as_ref().map(|t| t.begin.clone()).unwrap_or_default();
         let mut attempts = 0;
         loop {
             let reader = self.settle_reader().await;
@@ -40,8 +39,9 @@ impl<W: World> Session<W> {
             };
             match result {
                 Ok(reply) => {
-                    if reply.reply.err().is_none() {
-                        let mut transaction = Transaction::new(self.group.next_owner(), begin);
+                    if reply.reply.err().is_none()
+                        && let Some(mut transaction) = transaction.take()
+                    {
                         transaction.reader = takes_snapshot.then_some(reader);
                         self.transaction = Some(transaction);
                     }
@@ -116,8 +116,7 @@ impl<W: World> Session<W> {
 
     /// After AND CHAIN every leg that had the old transaction has a new one.
     fn chain_transaction(&mut self) {
-        let begin = self.begin_statements(None);
-        self.transaction = Some(Transaction::new(self.group.next_owner(), begin));
+        self.transaction = Some(self.new_transaction(None));
     }
 
     /// Commits what is open before a statement that would commit implicitly.
@@ -128,7 +127,7 @@ impl<W: World> Session<W> {
         Ok(())
     }
 
-    /// Drains the followers, appends the unit to the log (the decision), commits on every leg in parallel. The reply is the lead's.
+    /// Drains the followers, then commits on every leg. The reply is the lead's.
     pub(super) async fn commit_everywhere(
         &mut self,
         statement: Option<&Statement>,
@@ -137,79 +136,12 @@ impl<W: World> Session<W> {
         let Some(transaction) = &self.transaction else {
             return Ok(None);
         };
-        let (lead, has_writes) = (
-            transaction.lead,
-            !transaction.entries.is_empty() && transaction.lead.is_some(),
-        );
+        let writer = transaction.lead.filter(|_| !transaction.entries.is_empty());
         self.take_all_back().await;
-        if !has_writes {
-            return self.end_reading(&body).await.map(Some);
+        match writer {
+            Some(lead) => self.commit_writes(body, lead).await.map(Some),
+            None => self.end_reading(&body).await.map(Some),
         }
-        let holders: Vec<BackendId> = self.open_legs().map(|leg| leg.backend).collect();
-        for &backend in self.group.view().online.iter() {
-            if !holders.contains(&backend) {
-                self.group
-                    .evict(backend, "lost its part of a transaction that the others commit");
-            }
-        }
-        if holders.is_empty() {
-            return Err(SessionError::Retry(
-                "every server lost the transaction before it was decided".into(),
-            ));
-        }
-        let unit = self
-            .transaction
-            .as_ref()
-            .map(Transaction::write_unit)
-            .unwrap_or_default();
-        let under_way = self.group.commits.begin();
-        self.group
-            .log
-            .append(Entry::Unit(unit))
-            .await
-            .map_err(|e| SessionError::Retry(e.to_string()))?;
-        let replies = self.run_on_open_legs(&body).await;
-        drop(under_way);
-        let committed = self.judge_commits(lead, replies);
-        self.forget_transaction();
-        self.group.metrics().commits.add(1);
-        committed.map(Some)
-    }
-
-    /// A server that did not confirm is evicted: the unit is decided.
-    fn judge_commits(
-        &mut self,
-        lead: Option<BackendId>,
-        replies: Vec<(BackendId, Result<LegReply, LegError>)>,
-    ) -> Result<LegReply, SessionError> {
-        let confirmed = |result: &Result<LegReply, LegError>| matches!(result, Ok(r) if r.reply.err().is_none());
-        let anybody = replies.iter().any(|(_, result)| confirmed(result));
-        let mut answer: Option<LegReply> = None;
-        let mut failure = String::from("no server confirmed the commit");
-        for (backend, result) in replies {
-            match result {
-                Ok(reply) if reply.reply.err().is_none() => {
-                    if answer.is_none() || Some(backend) == lead {
-                        answer = Some(reply);
-                    }
-                }
-                Ok(reply) => {
-                    let reason = format!("COMMIT failed here and not elsewhere: {:?}", reply.reply.err());
-                    self.close_leg(backend);
-                    if anybody {
-                        self.group.evict(backend, &reason);
-                    } else if answer.is_none() {
-                        answer = Some(reply);
-                    }
-                }
-                Err(error) => {
-                    failure = format!("the connection was lost during COMMIT: {error}");
-                    self.close_leg(backend);
-                    self.group.evict(backend, &failure);
-                }
-            }
-        }
-        answer.ok_or(SessionError::Fatal(failure))
     }
 
     /// Ends a transaction that wrote nothing, on every leg that has it open.
@@ -230,7 +162,7 @@ impl<W: World> Session<W> {
                 }
             }
         }
-        self.forget_transaction();
+        self.transaction = None;
         if let Some(answer) = answer {
             return Ok(answer);
         }
@@ -277,7 +209,7 @@ impl<W: World> Session<W> {
                 Err(_) => self.close_leg(backend),
             }
         }
-        self.forget_transaction();
+        self.transaction = None;
         let reply = match first {
             Some(Ok(reply)) => Some(reply),
             Some(Err(LegError::ClientGone(reason))) => return Err(SessionError::Fatal(reason)),
@@ -309,34 +241,28 @@ impl<W: World> Session<W> {
                 self.close_leg(backend);
             }
         }
-        self.forget_transaction();
+        self.transaction = None;
     }
 
     /// The lead's last statement committed by itself; so have the followers, once they have executed it.
     pub(super) async fn finish_committed(&mut self) -> Result<(), SessionError> {
         self.take_all_back().await;
+        let mut holders = Vec::new();
+        for slot in &self.slots {
+            if let Slot::Mine(leg) = slot {
+                holders.push(leg.backend);
+            }
+        }
+        self.evict_all_but(&holders);
         let unit = self
             .transaction
-            .as_ref()
-            .map(Transaction::write_unit)
+            .take()
+            .map(|transaction| transaction.write_unit())
             .unwrap_or_default();
         let appended = self.group.log.append(Entry::Unit(unit)).await;
-        self.forget_transaction();
         appended
             .map(|_| ())
             .map_err(|error| SessionError::Fatal(error.to_string()))
-    }
-
-    pub(super) fn forget_transaction(&mut self) {
-        if let Some(transaction) = self.transaction.take() {
-            self.group.gates.release_all(transaction.owner);
-        }
-    }
-
-    pub(super) fn release_table_locks(&mut self) {
-        if let Some(owner) = self.table_locks.take() {
-            self.group.gates.release_all(owner);
-        }
     }
 
     /// Waits for every follower's queue and takes the legs back.
@@ -374,29 +300,6 @@ impl<W: World> Session<W> {
             let backend = leg.backend;
             (backend, leg.run(&[], body, &mut Discard).await)
         });
-        join_all(runs.collect()).await
+        futures_util::future::join_all(runs).await
     }
-}
-
-/// Polls futures of one task together; a handful at most, so each wake-up polls all of them.
-pub(super) async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut pinned: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
-    std::future::poll_fn(|context| {
-        let mut pending = false;
-        for (future, output) in &mut pinned {
-            if output.is_none() {
-                match future.as_mut().poll(context) {
-                    std::task::Poll::Ready(value) => *output = Some(value),
-                    std::task::Poll::Pending => pending = true,
-                }
-            }
-        }
-        if pending {
-            std::task::Poll::Pending
-        } else {
-            std::task::Poll::Ready(())
-        }
-    })
-    .await;
-    pinned.into_iter().filter_map(|(_, output)| output).collect()
 }

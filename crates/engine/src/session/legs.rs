@@ -3,11 +3,14 @@
 use super::{LegOf, Session, Slot};
 use crate::error::SessionError;
 use crate::group::Verdict;
-use crate::io::{BackendId, Discard, LegError, Servers, World};
+use crate::io::{BackendId, Clock, Discard, LegError, Servers, World};
 use crate::leg::OpenLeg;
-use crate::statement::query_payload;
 use bytes::Bytes;
 use grove_wire::ReplyShape;
+use std::time::Duration;
+
+/// A leg that was used a moment ago is not asked whether its connection still stands: that would cost a system call for every statement.
+const IDLE_BEFORE_CHECK: Duration = Duration::from_secs(1);
 
 impl<W: World> Session<W> {
     fn index(backend: BackendId) -> usize {
@@ -24,6 +27,7 @@ impl<W: World> Session<W> {
 
     /// The leg on `backend`, opened if need be. A follower's task is waited for and gives its leg up.
     pub(super) async fn take_mine(&mut self, backend: BackendId) -> Result<&mut LegOf<W>, LegError> {
+        self.drop_if_stale(backend);
         if !matches!(self.slot(backend), Slot::Mine(_)) {
             let leg = match std::mem::replace(self.slot(backend), Slot::Closed) {
                 Slot::Mine(leg) => leg,
@@ -38,6 +42,18 @@ impl<W: World> Session<W> {
         match self.slot(backend) {
             Slot::Mine(leg) => Ok(leg),
             _ => Err(LegError::Protocol("a leg that was just stored is gone".into())),
+        }
+    }
+
+    /// Closes an idle leg whose connection the server has ended meanwhile (`wait_timeout`), if nothing depends on it.
+    fn drop_if_stale(&mut self, backend: BackendId) {
+        let now = self.group.world.clock().now();
+        let replaceable = self.transaction.is_none() && self.mirrored.is_none() && !self.state.has_temporary_tables;
+        let Slot::Mine(leg) = self.slot(backend) else { return };
+        let idle = now.saturating_sub(leg.used_at);
+        leg.used_at = now;
+        if replaceable && idle >= IDLE_BEFORE_CHECK && leg.is_stale() {
+            self.close_leg(backend);
         }
     }
 
@@ -83,20 +99,10 @@ impl<W: World> Session<W> {
 
     /// Statements that a leg needs before the client's next statement means there what it means here.
     pub(super) fn prelude(&mut self, backend: BackendId) -> Vec<Bytes> {
-        let version = self.state.version();
-        let Slot::Mine(leg) = &mut self.slots[Self::index(backend)] else {
-            return Vec::new();
-        };
-        let mut prelude = Vec::new();
-        if leg.state_version < version {
-            prelude.extend(self.state.since(leg.state_version));
-            leg.state_version = version;
+        match &mut self.slots[Self::index(backend)] {
+            Slot::Mine(leg) => self.state.catch_up(leg).0,
+            _ => Vec::new(),
         }
-        if leg.clock_is_set {
-            prelude.push(query_payload(b"SET TIMESTAMP=DEFAULT"));
-            leg.clock_is_set = false;
-        }
-        prelude
     }
 
     /// Opens the leg and tells it the session's state now, in round trips of its own.

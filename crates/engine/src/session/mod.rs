@@ -4,8 +4,11 @@
 //! writes). Invariants: a session reads from one server while that is healthy; every online server has a leg in every transaction that
 //! commits writes; a server without its part of a committed transaction is evicted.
 
+mod commit;
 mod end;
+mod gates;
 mod legs;
+mod mirrored;
 mod read;
 mod set;
 mod standalone;
@@ -13,10 +16,12 @@ mod write;
 
 use crate::error::SessionError;
 use crate::follower::FollowerHandle;
+use crate::gate::Hold;
 use crate::group::Group;
+use crate::interrupt::{Interrupter, Running};
 use crate::io::{BackendId, ClientReply, Identity, LegReply, Servers, World};
 use crate::leg::OpenLeg;
-use crate::state::SessionState;
+use crate::state::{Isolation, SessionState};
 use crate::statement::{Body, Statement};
 use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
@@ -43,14 +48,28 @@ pub struct Session<W: World> {
     /// The server that it reads from.
     reader: BackendId,
     transaction: Option<Transaction>,
-    /// Owner of the gates of `LOCK TABLES`, while that is in force.
-    table_locks: Option<u64>,
+    /// While `LOCK TABLES` or an XA transaction is in force.
+    mirrored: Option<Mirrored>,
+    running: Arc<Running>,
     /// What text-protocol `PREPARE` named.
     prepared_texts: HashMap<Vec<u8>, Arc<Analysis>>,
     /// Statements that the client closed while a leg was away.
     closed_statements: Vec<u32>,
     /// The answer to SHOW WARNINGS after an autocommit write, asked for before its COMMIT cleared it.
     warnings: Option<LegReplyBytes>,
+}
+
+/// State that every server's leg must go through in step: what is not a plain read runs on the lead and then on the others before the
+/// client is answered, and Grove adds no transaction of its own. The gates that were taken at its start are held to its end.
+struct Mirrored {
+    kind: MirroredKind,
+    _hold: Arc<Hold>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MirroredKind {
+    TableLocks,
+    Xa,
 }
 
 /// A whole reply kept as bytes.
@@ -69,16 +88,17 @@ impl<W: World> Session<W> {
     ) -> Result<Self, SessionError> {
         let reader = group.choose_reader();
         group.count_reader(reader, true);
-        let read_committed = group.default_isolation_is_read_committed();
+        let isolation = group.default_isolation();
         let mut session = Self {
             slots: (0..group.member_count()).map(|_| Slot::Closed).collect(),
-            state: SessionState::new(lex_mode, identity.database.clone(), read_committed),
+            state: SessionState::new(lex_mode, identity.database.clone(), isolation),
             identity: Arc::new(identity),
             group,
             analyser,
             reader,
             transaction: None,
-            table_locks: None,
+            mirrored: None,
+            running: Arc::default(),
             prepared_texts: HashMap::new(),
             closed_statements: Vec::new(),
             warnings: None,
@@ -95,6 +115,11 @@ impl<W: World> Session<W> {
     /// Whether a transaction is open that the client knows of.
     pub fn in_transaction(&self) -> bool {
         self.transaction.is_some()
+    }
+
+    /// A handle that can stop what this session is running, for `KILL QUERY`.
+    pub fn interrupter(&self) -> Interrupter<W> {
+        Interrupter::new(Arc::clone(&self.group), Arc::clone(&self.running))
     }
 
     /// Runs one statement. All frames of the reply but the last go to `sink`; the last is returned, for the caller to send.
@@ -125,32 +150,27 @@ impl<W: World> Session<W> {
         statement: &Statement,
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
+        if self.mirrored.is_some()
+            && let Some(result) = self.dispatch_mirrored(class, statement, sink).await
+        {
+            return result;
+        }
         let inside = self.transaction.is_some() || !self.state.autocommit;
         match class {
-            Class::Read if self.state.serializable && inside => self.write(statement, sink).await,
+            Class::Read if inside && self.isolation() == Isolation::Serializable => self.write(statement, sink).await,
             Class::Read => self.read(statement, sink).await,
-            Class::LockingRead if inside && self.table_locks.is_none() => self.write(statement, sink).await,
+            Class::LockingRead if inside => self.write(statement, sink).await,
             Class::LockingRead => self.read(statement, sink).await,
-            Class::Write(_) if self.table_locks.is_some() => self.standalone(statement, sink).await,
             Class::Write(_) => self.write(statement, sink).await,
-            Class::TemporaryDdl => {
-                self.state.has_temporary_tables = true;
-                if self.transaction.is_some() {
-                    self.write(statement, sink).await
-                } else {
-                    self.standalone(statement, sink).await
-                }
-            }
-            Class::Ddl | Class::LockTables | Class::UnlockTables | Class::Kill => {
+            // Without table locks it does nothing, and above all it does not commit.
+            Class::UnlockTables => self.read(statement, sink).await,
+            Class::Ddl | Class::LockTables | Class::Kill => {
                 self.end_implicitly().await?;
                 self.standalone(statement, sink).await
             }
-            Class::Call | Class::Unknown | Class::Xa | Class::Handler | Class::Do => {
-                if self.transaction.is_some() && self.table_locks.is_none() {
-                    self.write(statement, sink).await
-                } else {
-                    self.standalone(statement, sink).await
-                }
+            Class::Call | Class::Unknown | Class::Xa | Class::Handler | Class::Do | Class::TemporaryDdl => {
+                self.state.has_temporary_tables |= class == Class::TemporaryDdl;
+                self.write_or_standalone(statement, sink).await
             }
             Class::Begin {
                 consistent_snapshot, ..
@@ -172,11 +192,24 @@ impl<W: World> Session<W> {
                 };
                 match inner.class {
                     Class::Execute | Class::Prepare | Class::Deallocate | Class::Set | Class::Use => {
-                        self.standalone(&statement, sink).await
+                        self.write_or_standalone(&statement, sink).await
                     }
                     class => Box::pin(self.dispatch(class, &statement, sink)).await,
                 }
             }
+        }
+    }
+
+    /// What belongs to the open transaction if there is one, and commits by itself otherwise.
+    pub(super) async fn write_or_standalone<S: ClientReply>(
+        &mut self,
+        statement: &Statement,
+        sink: &mut S,
+    ) -> Result<BytesMut, SessionError> {
+        if self.transaction.is_some() || !self.state.autocommit {
+            self.write(statement, sink).await
+        } else {
+            self.standalone(statement, sink).await
         }
     }
 
@@ -274,9 +307,9 @@ impl<W: World> Session<W> {
             no_backslash_escapes: false,
             ..self.state.lex_mode
         };
-        let read_committed = self.group.default_isolation_is_read_committed();
+        let isolation = self.group.default_isolation();
         let schema = std::mem::take(&mut self.state.schema);
-        self.state = SessionState::new(lex_mode, self.identity.database.clone(), read_committed);
+        self.state = SessionState::new(lex_mode, self.identity.database.clone(), isolation);
         if schema != self.identity.database {
             self.state.record_schema(&schema);
         }
@@ -289,9 +322,7 @@ impl<W: World> Session<W> {
     /// Rolls back what is open and closes every leg. Also what dropping the session amounts to, but in order.
     pub async fn close(&mut self) {
         self.abort().await;
-        if let Some(owner) = self.table_locks.take() {
-            self.group.gates.release_all(owner);
-        }
+        self.mirrored = None;
         for slot in &mut self.slots {
             *slot = Slot::Closed;
         }
@@ -301,6 +332,12 @@ impl<W: World> Session<W> {
     fn current(&self) -> BackendId {
         let transaction = self.transaction.as_ref();
         transaction.and_then(|t| t.lead.or(t.reader)).unwrap_or(self.reader)
+    }
+
+    /// The isolation level in force.
+    fn isolation(&self) -> Isolation {
+        let transaction = self.transaction.as_ref();
+        transaction.map_or(self.state.isolation, |t| t.isolation)
     }
 
     fn kept_warnings(&mut self, statement: &Statement) -> Option<LegReplyBytes> {
@@ -323,11 +360,5 @@ impl<W: World> Session<W> {
 impl<W: World> Drop for Session<W> {
     fn drop(&mut self) {
         self.group.count_reader(self.reader, false);
-        if let Some(transaction) = &self.transaction {
-            self.group.gates.release_all(transaction.owner);
-        }
-        if let Some(owner) = self.table_locks {
-            self.group.gates.release_all(owner);
-        }
     }
 }

@@ -3,12 +3,13 @@
 use super::{LegReplyBytes, Session, Slot};
 use crate::error::SessionError;
 use crate::group::Verdict;
-use crate::io::{BackendId, ClientReply, Collect, Discard, LegError, LegReply, World};
+use crate::io::{BackendId, ClientReply, Collect, Discard, LegError, LegReply, ReplySink, World};
 use crate::statement::{Body, Statement, query_payload};
-use crate::transaction::{Digesting, Transaction};
+use crate::transaction::Digesting;
 use crate::value;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use grove_sql::Name;
+use std::sync::Arc;
 
 impl<W: World> Session<W> {
     pub(super) async fn read<S: ClientReply>(
@@ -40,19 +41,21 @@ impl<W: World> Session<W> {
         }
     }
 
-    async fn read_on<S: ClientReply>(
+    async fn read_on<S: ReplySink>(
         &mut self,
         backend: BackendId,
         statement: &Statement,
         sink: &mut S,
     ) -> Result<LegReply, LegError> {
         self.take_mine(backend).await?;
+        let running = Arc::clone(&self.running);
         let flags = &statement.analysis.flags;
+        self.state.last_insert_id_was_read |= flags.uses_last_insert_id;
         // Grove's own statements would clear what these two kinds ask about.
         let quiet = flags.is_show_warnings_or_errors || flags.uses_found_rows_or_row_count;
         let prelude = if quiet { Vec::new() } else { self.prelude(backend) };
         match self.slot(backend) {
-            Slot::Mine(leg) => leg.run(&prelude, &statement.body, sink).await,
+            Slot::Mine(leg) => leg.run_for_client(&prelude, &statement.body, sink, &running).await,
             _ => Err(LegError::Protocol("the leg is not at hand".into())),
         }
     }
@@ -60,9 +63,11 @@ impl<W: World> Session<W> {
     /// With `autocommit=0` a read begins a transaction; its snapshot is this leg's.
     pub(super) fn note_implicit_transaction(&mut self, backend: BackendId) {
         let Slot::Mine(leg) = self.slot(backend) else { return };
-        if leg.in_transaction && self.transaction.is_none() {
-            let begin = self.begin_statements(None);
-            let mut transaction = Transaction::new(self.group.next_owner(), begin);
+        if !leg.in_transaction {
+            // A SET TRANSACTION for the next transaction was for this statement.
+            self.state.next_transaction = None;
+        } else if self.transaction.is_none() && self.mirrored.is_none() {
+            let mut transaction = self.new_transaction(None);
             transaction.reader = Some(backend);
             self.transaction = Some(transaction);
         }
@@ -91,7 +96,7 @@ impl<W: World> Session<W> {
                         transaction.reads.remember(statement.clone(), digest, bound);
                     }
                     if !still_open && self.transaction.as_ref().is_some_and(|t| t.lead.is_none()) {
-                        self.forget_transaction();
+                        self.transaction = None;
                     }
                     self.capture_variables(backend, &statement.analysis.user_variables_written)
                         .await?;
@@ -108,13 +113,13 @@ impl<W: World> Session<W> {
         }
     }
 
-    fn current_reader(&self) -> BackendId {
+    pub(super) fn current_reader(&self) -> BackendId {
         let transaction = self.transaction.as_ref();
         transaction.and_then(|t| t.reader.or(t.lead)).unwrap_or(self.reader)
     }
 
     /// Reads on a leg that may be at work as a follower: its queue is waited for, and it goes on afterwards.
-    async fn read_on_transaction_leg<S: ClientReply>(
+    async fn read_on_transaction_leg<S: ReplySink>(
         &mut self,
         backend: BackendId,
         statement: &Statement,
@@ -129,16 +134,16 @@ impl<W: World> Session<W> {
         let Some(mut follower) = handle.reclaim().await else {
             return Err(LegError::Lost("the follower's leg was lost".into()));
         };
-        let version = self.state.version();
-        let mut prelude: Vec<Bytes> = self.state.since(follower.leg.state_version).collect();
-        if !prelude.is_empty() {
-            follower.leg.state_version = version;
+        let running = Arc::clone(&self.running);
+        let (prelude, told) = self.state.catch_up(&mut follower.leg);
+        if told {
             follower.taint();
         }
-        if follower.leg.clock_is_set {
-            prelude.push(query_payload(b"SET TIMESTAMP=DEFAULT"));
-        }
-        let reply = follower.leg.run(&prelude, &statement.body, sink).await?;
+        self.state.last_insert_id_was_read |= statement.analysis.flags.uses_last_insert_id;
+        let reply = follower
+            .leg
+            .run_for_client(&prelude, &statement.body, sink, &running)
+            .await?;
         *self.slot(backend) = Slot::Away(follower.start());
         Ok(reply)
     }
@@ -170,7 +175,13 @@ impl<W: World> Session<W> {
             // The next lead's leg holds the same writes; whether it shows the same rows must be proved there.
             let (_share, new_lead) = self.group.order.enter().await;
             self.become_writer(new_lead).await?;
-            return self.prove_reads(new_lead).await;
+            // Unless that has proved it already, on its way to a new lead.
+            let unproved = self.transaction.as_ref().is_some_and(|t| t.reader == Some(lost));
+            return if unproved {
+                self.prove_reads(new_lead).await
+            } else {
+                Ok(())
+            };
         }
         let next = self.settle_reader().await;
         let mut attempts = 0;
@@ -245,20 +256,29 @@ impl<W: World> Session<W> {
         if names.is_empty() {
             return Ok(());
         }
-        let list: Vec<String> = names
-            .iter()
-            .map(|name| format!("@`{}`", name.to_string().replace('`', "``")))
-            .collect();
-        let sql = format!("SELECT {}", list.join(","));
-        let answers = self.ask(backend, sql.as_bytes()).await.unwrap_or_default();
-        for (name, answer) in names.iter().zip(answers) {
-            self.state.record_user_variable(name.as_bytes(), &answer.literal);
+        let names: Vec<&[u8]> = names.iter().map(Name::as_bytes).collect();
+        let sql = value::user_variable_question(&names);
+        let answers = self.ask(backend, &sql).await.unwrap_or_default();
+        for (name, literal) in names.into_iter().zip(value::user_variable_literals(&answers)) {
+            self.state.record_user_variable(name, &literal);
         }
         let version = self.state.version();
         if let Slot::Mine(leg) = self.slot(backend) {
             leg.state_version = version;
         }
         Ok(())
+    }
+
+    /// One row of values from a leg of the open transaction, which may be at work as a follower.
+    pub(super) async fn ask_wherever(&mut self, backend: BackendId, sql: &[u8]) -> Option<Vec<value::Answer>> {
+        let question = Statement {
+            body: Body::query(sql),
+            analysis: self.analyser.analyse(sql, self.state.lex_mode),
+        };
+        let mut collect = Collect::default();
+        let asked = self.read_on_transaction_leg(backend, &question, &mut collect).await;
+        asked.ok()?;
+        value::read_one_row(&collect)
     }
 
     /// One row of values from a leg at hand.

@@ -6,7 +6,8 @@ use super::{Session, Slot};
 use crate::error::SessionError;
 use crate::io::{BackendId, ClientReply, LegReply, World};
 use crate::state::StateKey;
-use crate::statement::{Body, Statement};
+use crate::statement::Statement;
+use crate::value;
 use bytes::BytesMut;
 use grove_sql::{Analysis, Class, SetItem, SetScope};
 use std::sync::Arc;
@@ -20,9 +21,9 @@ impl<W: World> Session<W> {
         let items = &statement.analysis.set;
         let concerns_servers = items.is_empty() || items.iter().any(|item| concerns_the_server(item.scope));
         if concerns_servers {
-            return self.standalone(statement, sink).await;
+            return self.write_or_standalone(statement, sink).await;
         }
-        let text = text_of(statement);
+        let text = statement.body.text();
         let ends_transaction = items.iter().any(|item| {
             item.scope == SetScope::Session
                 && item.name.eq_ignore_case("autocommit")
@@ -34,24 +35,27 @@ impl<W: World> Session<W> {
         }
         let (backend, reply) = self.run_on_current(statement, sink).await?;
         if reply.reply.err().is_none() {
-            self.journal(backend, items, &text).await;
+            self.journal(backend, items, text).await;
         }
         Ok(reply.last_frame)
     }
 
     async fn journal(&mut self, backend: BackendId, items: &[SetItem], text: &[u8]) {
         for item in items {
-            if item.literal || !matches!(item.scope, SetScope::User | SetScope::Session) {
-                self.state.record_literal(item, text);
-                continue;
-            }
-            let name = item.name.to_string().replace('`', "``");
-            let question = match item.scope {
-                SetScope::User => format!("SELECT @`{name}`"),
-                _ => format!("SELECT @@session.`{name}`"),
-            };
-            match self.ask(backend, question.as_bytes()).await.as_deref() {
-                Some([answer, ..]) => self.state.record_value(item, &answer.literal, &answer.plain),
+            match item.scope {
+                SetScope::User if !item.literal => {
+                    let names = std::slice::from_ref(&item.name);
+                    // A leg that fails here fails the client's next statement, and that one's failover tells what is known.
+                    let _ = self.capture_variables(backend, names).await;
+                }
+                SetScope::Session if !item.literal => {
+                    let name = value::escape_backticks(item.name.as_bytes());
+                    let question = [b"SELECT @@session.`".as_slice(), &name, b"`"].concat();
+                    match self.ask(backend, &question).await.as_deref() {
+                        Some([answer, ..]) => self.state.record_value(item, &answer.literal, &answer.plain),
+                        _ => self.state.record_literal(item, text),
+                    }
+                }
                 _ => self.state.record_literal(item, text),
             }
         }
@@ -71,6 +75,7 @@ impl<W: World> Session<W> {
         statement: &Statement,
         sink: &mut S,
     ) -> Result<(BackendId, LegReply), SessionError> {
+        let running = Arc::clone(&self.running);
         let mut attempts = 0;
         loop {
             let backend = match &self.transaction {
@@ -81,7 +86,7 @@ impl<W: World> Session<W> {
                 Ok(_) => {
                     let prelude = self.prelude(backend);
                     match self.slot(backend) {
-                        Slot::Mine(leg) => leg.run(&prelude, &statement.body, sink).await,
+                        Slot::Mine(leg) => leg.run_for_client(&prelude, &statement.body, sink, &running).await,
                         _ => continue,
                     }
                 }
@@ -121,11 +126,11 @@ impl<W: World> Session<W> {
     ) -> Result<BytesMut, SessionError> {
         let (backend, reply) = self.run_on_current(statement, sink).await?;
         if let (None, Some(name)) = (reply.reply.err(), &statement.analysis.prepared_name) {
-            let text = text_of(statement);
-            let inner = self.inner_analysis(statement, &text);
+            let text = statement.body.text();
+            let inner = self.inner_analysis(statement, text);
             self.prepared_texts.insert(name.as_bytes().to_ascii_lowercase(), inner);
             self.state
-                .record(StateKey::PreparedText(name.as_bytes().to_ascii_lowercase()), &text);
+                .record(StateKey::PreparedText(name.as_bytes().to_ascii_lowercase()), text);
             self.mark_told(backend);
         }
         Ok(reply.last_frame)
@@ -148,7 +153,7 @@ impl<W: World> Session<W> {
     pub(super) fn prepared_analysis(&self, statement: &Statement) -> Arc<Analysis> {
         let analysis = &statement.analysis;
         if analysis.prepared_text.is_some() {
-            return self.inner_analysis(statement, &text_of(statement));
+            return self.inner_analysis(statement, statement.body.text());
         }
         let name = analysis
             .prepared_name
@@ -200,12 +205,4 @@ fn concerns_the_server(scope: SetScope) -> bool {
 
 fn is_off(value: &[u8]) -> bool {
     value == b"0" || value.eq_ignore_ascii_case(b"off") || value.eq_ignore_ascii_case(b"false")
-}
-
-/// The statement's text, whichever way it came.
-fn text_of(statement: &Statement) -> Vec<u8> {
-    match &statement.body {
-        Body::Query(payload) => payload[1..].to_vec(),
-        Body::Execute { prepared, .. } => prepared.text.to_vec(),
-    }
 }

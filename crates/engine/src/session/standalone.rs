@@ -4,14 +4,14 @@
 //! The lead executes first; the others then execute the same statement and must answer the same, errors included, because a statement of
 //! this kind may have done part of its work before it failed. Gates keep every other writer of its tables away meanwhile.
 
-use super::{Session, Slot};
+use super::{MirroredKind, Session, Slot};
 use crate::error::SessionError;
 use crate::follower::agree;
+use crate::group::Verdict;
 use crate::io::{BackendId, ClientReply, Discard, LegError, LegReply, World};
-use crate::session::end::join_all;
 use crate::session::write::forces_insert_id;
 use crate::statement::{Statement, insert_id, outcome_of, query_payload};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use grove_recovery_log::{Entry, LoggedStatement, Outcome, ResultOutcome};
 use grove_sql::Class;
 
@@ -21,28 +21,24 @@ impl<W: World> Session<W> {
         statement: &Statement,
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
-        let class = statement.analysis.class;
-        if class == Class::LockTables {
-            self.release_table_locks();
+        debug_assert!(
+            self.transaction.is_none(),
+            "a standalone statement would tear an open transaction apart"
+        );
+        if statement.analysis.class == Class::LockTables && self.is_mirrored(MirroredKind::TableLocks) {
+            // LOCK TABLES releases earlier table locks before it waits for new ones.
+            self.unlock_tables().await?;
         }
-        let owner = self.table_locks.unwrap_or_else(|| self.group.next_owner());
-        let result = match self.table_locks {
-            // Whoever holds table locks may use only those tables, whose gates it has.
-            Some(_) => self.run_standalone(statement, sink).await,
-            None => match self.take_gates(owner, statement).await {
-                Ok(()) => self.run_standalone(statement, sink).await,
-                Err(error) => Err(error),
-            },
-        };
-        let holds = class == Class::LockTables && matches!(&result, Ok(frame) if !grove_wire::is_err_frame(frame));
-        if holds {
-            self.table_locks = Some(owner);
-        } else if class == Class::UnlockTables {
-            self.release_table_locks();
-        } else if self.table_locks != Some(owner) {
-            self.group.gates.release_all(owner);
+        let hold = self.group.new_hold();
+        if self.mirrored.is_none() {
+            // In the mirrored state the gates that began it cover what may be touched.
+            self.take_gates(&hold, statement).await?;
         }
-        result
+        let frame = self.run_standalone(statement, sink).await?;
+        if !grove_wire::is_err_frame(&frame) {
+            self.note_mirrored(statement, hold);
+        }
+        Ok(frame)
     }
 
     async fn run_standalone<S: ClientReply>(
@@ -50,58 +46,62 @@ impl<W: World> Session<W> {
         statement: &Statement,
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
+        let running = std::sync::Arc::clone(&self.running);
         let mut attempts = 0;
         loop {
-            let (share, lead) = self.group.order.enter().await;
-            let clock = self.clock_and_chance(statement);
-            let result = match self.told_leg(lead).await {
-                Ok(()) => match self.slot(lead) {
-                    Slot::Mine(leg) => {
-                        leg.clock_is_set = true;
-                        leg.run(std::slice::from_ref(&clock), &statement.body, sink).await
-                    }
-                    _ => continue,
-                },
-                Err(error) => Err(error),
-            };
-            match result {
+            let (_share, lead) = self.group.order.enter().await;
+            if let Err(error) = self.told_leg(lead).await {
+                self.after_failure(lead, error, &mut attempts).await?;
+                continue;
+            }
+            let clock: Vec<Bytes> = self.clock_and_chance(statement).into_iter().collect();
+            let Slot::Mine(leg) = self.slot(lead) else { continue };
+            leg.clock_is_set = true;
+            match leg.run_for_client(&clock, &statement.body, sink, &running).await {
                 Ok(reply) => {
                     let outcome = outcome_of(&reply.reply);
-                    if worth_repeating(&outcome) {
+                    if stopped_in_the_middle(statement, &outcome) {
+                        self.doubt(
+                            lead,
+                            "a statement that may have done part of its work was interrupted on it",
+                        );
+                    } else if worth_repeating(&outcome) {
                         self.repeat_on_followers(lead, statement, &clock, &outcome).await;
+                        self.note_insert_id(insert_id(&outcome));
                         self.log_standalone(statement, clock, outcome).await?;
                     }
                     self.capture_variables(lead, &statement.analysis.user_variables_written)
                         .await?;
-                    drop(share);
                     return Ok(reply.last_frame);
                 }
                 Err(error) => {
-                    drop(share);
                     let verdict = self.after_failure(lead, error, &mut attempts).await?;
                     if !sink.start_over() {
                         return Err(SessionError::Fatal("the lead died in the middle of a result".into()));
                     }
-                    if verdict == crate::group::Verdict::Alive {
-                        // Whether the statement took effect there is not known; the others have not seen it.
-                        self.group.evict(
+                    if verdict == Verdict::Alive
+                        && !self.doubt(
                             lead,
                             "lost its connection in the middle of a statement that commits by itself",
-                        );
-                        if self.group.is_online(lead) {
-                            return Err(SessionError::Fatal("the outcome of the statement is not known".into()));
-                        }
+                        )
+                    {
+                        return Err(SessionError::Fatal("the outcome of the statement is not known".into()));
                     }
                 }
             }
         }
     }
 
+    /// What the lead did is not known, and no other server has done it: the others go on without the lead. False if it is the last server.
+    fn doubt(&self, lead: BackendId, reason: &str) -> bool {
+        self.group.evict(lead, reason)
+    }
+
     async fn repeat_on_followers(
         &mut self,
         lead: BackendId,
         statement: &Statement,
-        clock: &bytes::Bytes,
+        clock: &[Bytes],
         outcome: &Outcome,
     ) {
         let followers: Vec<BackendId> = self
@@ -116,14 +116,14 @@ impl<W: World> Session<W> {
             let mut attempts = 0;
             while let Err(error) = self.told_leg(backend).await {
                 let verdict = self.after_failure(backend, error, &mut attempts).await;
-                if !matches!(verdict, Ok(crate::group::Verdict::Alive)) {
+                if !matches!(verdict, Ok(Verdict::Alive)) {
                     self.group
                         .evict(backend, "could not be given a statement that the lead has executed");
                     break;
                 }
             }
         }
-        let mut prelude = vec![clock.clone()];
+        let mut prelude = clock.to_vec();
         let id = insert_id(outcome);
         if forces_insert_id(statement) && id > 0 {
             prelude.push(query_payload(format!("SET INSERT_ID={id}").as_bytes()));
@@ -132,8 +132,8 @@ impl<W: World> Session<W> {
             Slot::Mine(leg) if followers.contains(&leg.backend) => Some(leg),
             _ => None,
         });
-        let runs = legs.map(|leg| repeat(leg, &prelude, statement)).collect();
-        let replies: Vec<(BackendId, Result<LegReply, LegError>)> = join_all(runs).await;
+        let runs = legs.map(|leg| repeat(leg, &prelude, statement));
+        let replies: Vec<(BackendId, Result<LegReply, LegError>)> = futures_util::future::join_all(runs).await;
         for (backend, result) in replies {
             let reason = match result {
                 Ok(reply) if agree(outcome, &outcome_of(&reply.reply)) => continue,
@@ -152,11 +152,11 @@ impl<W: World> Session<W> {
     async fn log_standalone(
         &mut self,
         statement: &Statement,
-        clock: bytes::Bytes,
+        clock: Vec<Bytes>,
         outcome: Outcome,
     ) -> Result<(), SessionError> {
-        let mut context: Vec<bytes::Bytes> = self.state.since(0).collect();
-        context.push(clock);
+        let mut context: Vec<Bytes> = self.state.since(0).collect();
+        context.extend(clock);
         let logged = LoggedStatement {
             body: statement.body.logged(),
             context,
@@ -171,7 +171,7 @@ impl<W: World> Session<W> {
 
 async fn repeat<L: crate::io::Leg>(
     leg: &mut crate::leg::OpenLeg<L>,
-    prelude: &[bytes::Bytes],
+    prelude: &[Bytes],
     statement: &Statement,
 ) -> (BackendId, Result<LegReply, LegError>) {
     let backend = leg.backend;
@@ -187,6 +187,41 @@ async fn repeat<L: crate::io::Leg>(
 
 fn is_lock_wait(outcome: &Outcome) -> bool {
     matches!(outcome.results.last(), Some(ResultOutcome::Err { code: 1205 | 1213 }))
+}
+
+/// Whether a statement ended in the middle for a reason that another server need not have. A routine, or a statement that was not understood,
+/// may have committed part of its work by then.
+fn stopped_in_the_middle(statement: &Statement, outcome: &Outcome) -> bool {
+    let first_word = statement.body.text().trim_ascii_start();
+    let is_query = [
+        b"select".as_slice(),
+        b"with",
+        b"(",
+        b"insert",
+        b"update",
+        b"delete",
+        b"replace",
+    ]
+    .iter()
+    .any(|word| {
+        first_word
+            .get(..word.len())
+            .is_some_and(|w| w.eq_ignore_ascii_case(word))
+    });
+    let may_be_partial = match statement.analysis.class {
+        Class::Call => true,
+        // A single query is atomic whatever it calls.
+        Class::Unknown => !is_query,
+        _ => false,
+    };
+    // Lock wait, deadlock, interrupted, and the two servers' statement time limits (ER_QUERY_TIMEOUT, ER_STATEMENT_TIMEOUT).
+    may_be_partial
+        && matches!(
+            outcome.results.last(),
+            Some(ResultOutcome::Err {
+                code: 1205 | 1213 | 1317 | 3024 | 1969
+            })
+        )
 }
 
 /// A statement that the parser refused (1064), or that only waited for a lock or was interrupted, has done nothing.

@@ -2,16 +2,16 @@
 
 use super::{Session, Slot};
 use crate::error::SessionError;
-use crate::follower::{Executed, Follower, Opening};
-use crate::gate::{GateKey, GateMode};
+use crate::follower::{Executed, Follower, Opening, is_lock_trouble_of};
 use crate::io::{BackendId, ClientReply, Clock, Entropy, LegError, LegReply, World};
 use crate::order::Share;
 use crate::settings::ReadCommitted;
-use crate::statement::{Statement, outcome_of, query_payload};
+use crate::state::Isolation;
+use crate::statement::{Statement, insert_id, outcome_of, query_payload};
 use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
 use grove_recovery_log::Outcome;
-use grove_sql::{Class, TouchedTables, WriteKind};
+use grove_sql::{Class, WriteKind};
 use grove_wire::StatusFlags;
 use std::sync::Arc;
 
@@ -24,8 +24,7 @@ impl<W: World> Session<W> {
     ) -> Result<BytesMut, SessionError> {
         let alone = self.transaction.is_none() && self.state.autocommit;
         if self.transaction.is_none() {
-            let begin = self.begin_statements(None);
-            self.transaction = Some(Transaction::new(self.group.next_owner(), begin));
+            self.transaction = Some(self.new_transaction(None));
         }
         let result = self.write_in_transaction(statement, sink, alone).await;
         if !alone {
@@ -51,14 +50,19 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// Statements that begin a transaction on a leg. `statement` is the client's own BEGIN.
-    pub(super) fn begin_statements(&mut self, statement: Option<Bytes>) -> Vec<Bytes> {
-        let mut begin: Vec<Bytes> = self.state.next_transaction.take().into_iter().collect();
-        if self.state.read_committed && self.group.settings.read_committed == ReadCommitted::Upgrade {
-            begin.insert(0, query_payload(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"));
+    /// A transaction that no leg has begun yet. `statement` is the client's own BEGIN.
+    pub(super) fn new_transaction(&mut self, statement: Option<Bytes>) -> Transaction {
+        let (mut isolation, mut begin) = (self.state.isolation, Vec::new());
+        if let Some((set, level)) = self.state.next_transaction.take() {
+            isolation = level.unwrap_or(isolation);
+            begin.push(set);
+        }
+        if isolation == Isolation::ReadCommitted && self.group.settings.read_committed == ReadCommitted::Upgrade {
+            isolation = Isolation::RepeatableRead;
+            begin.push(query_payload(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"));
         }
         begin.push(statement.unwrap_or_else(|| query_payload(b"BEGIN")));
-        begin
+        Transaction::new(self.group.new_hold(), isolation, begin)
     }
 
     async fn write_in_transaction<S: ClientReply>(
@@ -68,14 +72,17 @@ impl<W: World> Session<W> {
         alone: bool,
     ) -> Result<BytesMut, SessionError> {
         self.check_bounds(statement)?;
-        let owner = self.transaction.as_ref().map_or(0, |t| t.owner);
-        self.take_gates(owner, statement).await?;
+        if let Some(hold) = self.transaction.as_ref().map(|t| Arc::clone(&t.hold)) {
+            self.take_gates(&hold, statement).await?;
+        }
+        let insert_id_read = self.insert_id_for(statement).await;
         let mut attempts = 0;
         loop {
             let (share, lead) = self.group.order.enter().await;
             self.become_writer(lead).await?;
-            let (context, changes_state) = self.context(statement);
-            let result = self.run_on_lead(lead, &context, statement, sink).await;
+            let mut context = self.context(statement);
+            context.own.extend(insert_id_read.clone());
+            let result = self.run_on_lead(lead, &context.own, statement, sink).await;
             let reply = match result {
                 Ok(reply) => reply,
                 Err(error) => {
@@ -91,8 +98,7 @@ impl<W: World> Session<W> {
             let outcome = outcome_of(&reply.reply);
             if reply.reply.err().is_some() {
                 if !alone {
-                    self.after_error(lead, statement, context, changes_state, outcome, share)
-                        .await?;
+                    self.after_error(lead, statement, context, outcome, share).await?;
                 }
                 return Ok(reply.last_frame);
             }
@@ -101,7 +107,8 @@ impl<W: World> Session<W> {
                 self.keep_warnings(lead).await;
             }
             let still_open = outcome.in_transaction;
-            self.pass_on(statement, context, changes_state, outcome, share);
+            self.note_insert_id(insert_id(&outcome));
+            self.pass_on(statement, context, outcome, share);
             self.capture_variables(lead, &statement.analysis.user_variables_written)
                 .await?;
             if !still_open {
@@ -135,10 +142,11 @@ impl<W: World> Session<W> {
     async fn run_on_lead<S: ClientReply>(
         &mut self,
         lead: BackendId,
-        context: &[Bytes],
+        own: &[Bytes],
         statement: &Statement,
         sink: &mut S,
     ) -> Result<LegReply, LegError> {
+        let running = Arc::clone(&self.running);
         let begin = self.transaction.as_ref().map(|t| t.begin.clone()).unwrap_or_default();
         let version = self.state.version();
         let told = match self.slot(lead) {
@@ -157,46 +165,64 @@ impl<W: World> Session<W> {
         if !leg.in_transaction {
             prelude.extend(begin);
         }
-        prelude.extend(context.last().cloned());
+        prelude.extend_from_slice(own);
         leg.state_version = version;
         leg.clock_is_set = true;
-        leg.run(&prelude, &statement.body, sink).await
+        leg.run_for_client(&prelude, &statement.body, sink, &running).await
     }
 
-    /// Session state since the last statement that followers were given, then the clock and the seeds; and whether there is such state.
-    fn context(&self, statement: &Statement) -> (Vec<Bytes>, bool) {
+    fn context(&self, statement: &Statement) -> Context {
         let known = self.transaction.as_ref().map_or(0, |t| t.state_version);
-        let mut context: Vec<Bytes> = self.state.since(known).collect();
-        let changes_state = !context.is_empty();
-        context.push(self.clock_and_chance(statement));
-        (context, changes_state)
+        Context {
+            state: self.state.since(known).collect(),
+            own: self.clock_and_chance(statement).into_iter().collect(),
+        }
     }
 
-    pub(super) fn clock_and_chance(&self, statement: &Statement) -> Bytes {
-        let micros = self.group.world.clock().unix_micros();
-        let mut sql = format!("SET TIMESTAMP={}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    /// What the clock and the random seeds are to be, on every server; nothing if the client decides over the clock itself.
+    pub(super) fn clock_and_chance(&self, statement: &Statement) -> Option<Bytes> {
+        let mut assignments = Vec::with_capacity(2);
+        if !self.state.client_sets_clock {
+            let micros = self.group.world.clock().unix_micros();
+            assignments.push(format!("TIMESTAMP={}.{:06}", micros / 1_000_000, micros % 1_000_000));
+        }
         let flags = &statement.analysis.flags;
         let opaque = flags.calls_unknown_function || matches!(statement.analysis.class, Class::Call | Class::Unknown);
         if flags.uses_rand || opaque {
             let entropy = self.group.world.entropy();
             let seeds = (entropy.next_u64() & 0x3FFF_FFFF, entropy.next_u64() & 0x3FFF_FFFF);
-            sql.push_str(&format!(",RAND_SEED1={},RAND_SEED2={}", seeds.0, seeds.1));
+            assignments.push(format!("RAND_SEED1={},RAND_SEED2={}", seeds.0, seeds.1));
         }
-        query_payload(sql.as_bytes())
+        (!assignments.is_empty()).then(|| query_payload(format!("SET {}", assignments.join(",")).as_bytes()))
+    }
+
+    /// For a write that reads LAST_INSERT_ID(): its value, if a read may have changed it on the reader's leg alone.
+    async fn insert_id_for(&mut self, statement: &Statement) -> Option<Bytes> {
+        if !(statement.analysis.flags.uses_last_insert_id && self.state.last_insert_id_was_read) {
+            return None;
+        }
+        let backend = self.current_reader();
+        let answer = self.ask_wherever(backend, b"SELECT LAST_INSERT_ID()").await?;
+        let value = &answer.first()?.plain;
+        let value = std::str::from_utf8(value).ok()?.parse().ok()?;
+        self.note_insert_id(value);
+        Some(query_payload(format!("SET LAST_INSERT_ID={value}").as_bytes()))
+    }
+
+    /// Remembers what LAST_INSERT_ID() says now on every leg.
+    pub(super) fn note_insert_id(&mut self, id: u64) {
+        if id > 0 {
+            self.state.last_insert_id = id;
+            self.state.last_insert_id_was_read = false;
+        }
     }
 
     /// Gives the followers a statement that the lead has executed.
-    fn pass_on(
-        &mut self,
-        statement: &Statement,
-        context: Vec<Bytes>,
-        changes_state: bool,
-        outcome: Outcome,
-        share: Arc<Share>,
-    ) {
+    fn pass_on(&mut self, statement: &Statement, context: Context, outcome: Outcome, share: Arc<Share>) {
+        let changes_state = !context.state.is_empty() || statement.analysis.class == Class::TemporaryDdl;
         let executed = Arc::new(Executed {
             body: statement.body.clone(),
-            context,
+            context: context.all(),
             forces_insert_id: forces_insert_id(statement),
             outcome,
             changes_state,
@@ -218,8 +244,7 @@ impl<W: World> Session<W> {
         &mut self,
         lead: BackendId,
         statement: &Statement,
-        context: Vec<Bytes>,
-        changes_state: bool,
+        context: Context,
         mut outcome: Outcome,
         share: Arc<Share>,
     ) -> Result<(), SessionError> {
@@ -234,19 +259,29 @@ impl<W: World> Session<W> {
                 return self.move_transaction(lead).await;
             }
         };
-        if !survived {
-            self.abort().await;
-            return Ok(());
-        }
-        // A routine, or a statement that was not understood, may have done part of its work before it failed.
-        if !matches!(
+        outcome.in_transaction = survived;
+        let is_plain = matches!(
             statement.analysis.class,
             Class::Write(_) | Class::LockingRead | Class::Read
-        ) {
-            outcome.in_transaction = true;
-            self.pass_on(statement, context, changes_state, outcome, share);
+        );
+        match (survived, is_plain) {
+            (true, true) => Ok(()),
+            // A routine, or a statement that was not understood, may have done part of its work before it failed.
+            (true, false) => {
+                self.pass_on(statement, context, outcome, share);
+                Ok(())
+            }
+            // It may also have committed what was open before it failed. Only lock trouble rolls back.
+            (false, false) if !is_lock_trouble_of(&outcome) => {
+                self.pass_on(statement, context, outcome, share);
+                self.finish_committed().await
+            }
+            (false, _) => {
+                drop(share);
+                self.abort().await;
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Makes sure that the lead's leg is at hand and every other online server has a follower, all with the transaction so far.
@@ -381,60 +416,21 @@ impl<W: World> Session<W> {
         }
         Ok(())
     }
+}
 
-    /// Takes the gates that a statement needs, in name order.
-    pub(super) async fn take_gates(&mut self, owner: u64, statement: &Statement) -> Result<(), SessionError> {
-        let analysis = &statement.analysis;
-        if analysis.flags.named_lock {
-            return Ok(());
-        }
-        let read_committed = self.state.read_committed && self.group.settings.read_committed == ReadCommitted::Gate;
-        let bulk = analysis.flags.insert_select || matches!(analysis.class, Class::Write(WriteKind::LoadData));
-        let (tables, mode) = match analysis.class {
-            Class::Write(_) if read_committed => (&analysis.tables, GateMode::Exclusive),
-            Class::Write(_) if bulk && self.group.bulk_inserts_need_a_gate() => {
-                (&analysis.written, GateMode::Exclusive)
-            }
-            Class::Write(_) => (&analysis.written, GateMode::Shared),
-            Class::LockingRead | Class::Read | Class::Savepoint => return Ok(()),
-            Class::RollbackToSavepoint | Class::ReleaseSavepoint | Class::TemporaryDdl => return Ok(()),
-            Class::Ddl | Class::LockTables => (&analysis.tables, GateMode::Exclusive),
-            _ => (&TouchedTables::Unknown, GateMode::Exclusive),
-        };
-        let mut wanted = Vec::new();
-        match tables {
-            TouchedTables::Unknown => wanted.push((GateKey::Global, GateMode::Exclusive)),
-            TouchedTables::Known(names) => {
-                wanted.push((GateKey::Global, GateMode::Shared));
-                let mut keys: Vec<(Vec<u8>, Vec<u8>)> = names
-                    .iter()
-                    .map(|table| {
-                        let schema = table
-                            .schema
-                            .as_ref()
-                            .map_or(self.state.schema.as_slice(), |s| s.as_bytes());
-                        (schema.to_ascii_lowercase(), table.name.as_bytes().to_ascii_lowercase())
-                    })
-                    .collect();
-                keys.sort_unstable();
-                wanted.extend(
-                    keys.into_iter()
-                        .map(|(schema, table)| (GateKey::Table(schema, table), mode)),
-                );
-            }
-        }
-        let deadline = self.group.world.clock().sleep(self.group.settings.gate_wait);
-        tokio::pin!(deadline);
-        for (key, mode) in wanted {
-            tokio::select! {
-                biased;
-                granted = self.group.gates.acquire(owner, key, mode) => {
-                    granted.map_err(|_| SessionError::Retry("a cycle of gates".into()))?;
-                }
-                () = &mut deadline => return Err(SessionError::LockWait("a table's gate".into())),
-            }
-        }
-        Ok(())
+/// What precedes a statement.
+struct Context {
+    /// Session state since the last statement that followers were given.
+    state: Vec<Bytes>,
+    /// Clock, seeds and insert id for this statement.
+    own: Vec<Bytes>,
+}
+
+impl Context {
+    fn all(self) -> Vec<Bytes> {
+        let Self { mut state, own } = self;
+        state.extend(own);
+        state
     }
 }
 
