@@ -127,6 +127,17 @@ impl<W: World> Follower<W> {
         }
     }
 
+    /// A follower on a fresh connection that has executed nothing.
+    pub async fn open(
+        group: Arc<Group<W>>,
+        identity: Arc<Identity>,
+        opening: Opening,
+        backend: BackendId,
+    ) -> Result<Self, LegError> {
+        let leg = open_leg(&group, &identity, &opening, backend).await?;
+        Ok(Self::new(group, identity, opening, leg, false))
+    }
+
     /// Notes that session state was changed here outside the entries, so that only a fresh connection can start over.
     pub fn taint(&mut self) {
         self.tainted = true;
@@ -376,21 +387,8 @@ impl<W: World> Follower<W> {
         if verdict == Verdict::Evicted {
             return Err(error);
         }
-        let fresh = match self.group.world.servers().connect(backend, &self.identity).await {
-            Ok(leg) => leg,
-            Err(connect_error) => {
-                let reason = format!("{error}; a new connection failed: {connect_error}");
-                self.group.evict(backend, &reason);
-                return Err(LegError::Lost(reason));
-            }
-        };
-        self.leg = OpenLeg::new(backend, fresh, self.group.gone(backend));
-        for statement in self.opening.state.iter() {
-            self.leg
-                .command(statement.clone(), grove_wire::ReplyShape::Query, &mut Discard)
-                .await?;
-        }
-        self.leg.state_version = self.opening.state_version;
+        let opened = open_leg(&self.group, &self.identity, &self.opening, backend).await;
+        self.leg = opened.map_err(|again| self.give_up(&format!("{error}; a new connection failed: {again}")))?;
         self.executed = 0;
         self.began = false;
         self.group.restartable.remove(registered);
@@ -398,6 +396,22 @@ impl<W: World> Follower<W> {
         self.group.restartable.insert(*registered, Arc::clone(&self.restart));
         Ok(())
     }
+}
+
+/// A fresh connection with the session's state as it was when the transaction began.
+async fn open_leg<W: World>(
+    group: &Group<W>,
+    identity: &Arc<Identity>,
+    opening: &Opening,
+    backend: BackendId,
+) -> Result<OpenLeg<<W::Servers as Servers>::Leg>, LegError> {
+    let mut leg = group.open_leg(backend, identity).await?;
+    for statement in opening.state.iter() {
+        leg.command(statement.clone(), grove_wire::ReplyShape::Query, &mut Discard)
+            .await?;
+    }
+    leg.state_version = opening.state_version;
+    Ok(leg)
 }
 
 /// Asks the server who holds the lock that this leg waits for, and tells those legs to start over. A leg that is committing is not

@@ -5,7 +5,8 @@
 
 use crate::follower::RestartSignal;
 use crate::gate::{Gates, Hold};
-use crate::io::{BackendId, Clock, LegError, ServerFacts, Servers, World};
+use crate::io::{BackendId, Clock, Identity, LegError, ServerFacts, Servers, World};
+use crate::leg::OpenLeg;
 use crate::order::{CommitsUnderWay, Order};
 use crate::settings::{ReadPolicy, Settings};
 use crate::state::Isolation;
@@ -260,6 +261,26 @@ impl<W: World> Group<W> {
         } else {
             readers.fetch_sub(1, Ordering::Relaxed)
         };
+    }
+
+    /// Opens a leg, unless the server leaves the group meanwhile.
+    pub(crate) async fn open_leg(
+        &self,
+        backend: BackendId,
+        identity: &Arc<Identity>,
+    ) -> Result<OpenLeg<<W::Servers as Servers>::Leg>, LegError> {
+        let lost = || LegError::Lost("the server has left the group".into());
+        if !self.is_online(backend) {
+            return Err(lost());
+        }
+        let gone = self.gone(backend);
+        // A dial that is dropped is a connection that is closed.
+        let leg = tokio::select! {
+            biased;
+            leg = self.world.servers().connect(backend, identity) => leg?,
+            () = gone.cancelled() => return Err(lost()),
+        };
+        Ok(OpenLeg::new(backend, leg, gone))
     }
 
     /// Chooses a server for a session's reads.

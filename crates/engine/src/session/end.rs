@@ -139,7 +139,11 @@ impl<W: World> Session<W> {
         let writer = transaction.lead.filter(|_| !transaction.entries.is_empty());
         self.take_all_back().await;
         match writer {
-            Some(lead) => self.commit_writes(body, lead).await.map(Some),
+            Some(lead) => {
+                self.restore_followers(lead).await;
+                self.take_all_back().await;
+                self.commit_writes(body, lead).await.map(Some)
+            }
             None => self.end_reading(&body).await.map(Some),
         }
     }

@@ -3,8 +3,7 @@
 use super::{LegOf, Session, Slot};
 use crate::error::SessionError;
 use crate::group::Verdict;
-use crate::io::{BackendId, Clock, Discard, LegError, Servers, World};
-use crate::leg::OpenLeg;
+use crate::io::{BackendId, Clock, Discard, LegError, World};
 use bytes::Bytes;
 use grove_wire::ReplyShape;
 use std::time::Duration;
@@ -31,7 +30,7 @@ impl<W: World> Session<W> {
         if !matches!(self.slot(backend), Slot::Mine(_)) {
             let leg = match std::mem::replace(self.slot(backend), Slot::Closed) {
                 Slot::Mine(leg) => leg,
-                Slot::Closed => Box::new(self.open_leg(backend).await?),
+                Slot::Closed => Box::new(self.group.open_leg(backend, &self.identity).await?),
                 Slot::Away(handle) => match handle.reclaim().await {
                     Some(follower) => Box::new(follower.leg),
                     None => return Err(LegError::Lost("the follower's leg was lost".into())),
@@ -55,19 +54,6 @@ impl<W: World> Session<W> {
         if replaceable && idle >= IDLE_BEFORE_CHECK && leg.is_stale() {
             self.close_leg(backend);
         }
-    }
-
-    async fn open_leg(&self, backend: BackendId) -> Result<LegOf<W>, LegError> {
-        if !self.group.is_online(backend) {
-            return Err(LegError::Lost("the server has left the group".into()));
-        }
-        let gone = self.group.gone(backend);
-        let leg = tokio::select! {
-            biased;
-            leg = self.group.world.servers().connect(backend, &self.identity) => leg?,
-            () = gone.cancelled() => return Err(LegError::Lost("the server has left the group".into())),
-        };
-        Ok(OpenLeg::new(backend, leg, gone))
     }
 
     /// The leg of the server that the session reads from, with the session's state; moves to another server if that is lost.

@@ -13,6 +13,7 @@ mod read;
 mod set;
 mod standalone;
 mod write;
+mod writers;
 
 use crate::error::SessionError;
 use crate::follower::FollowerHandle;
