@@ -7,6 +7,7 @@ use crate::follower::RestartSignal;
 use crate::gate::{Gates, Hold};
 use crate::io::{BackendId, Clock, Identity, LegError, ServerFacts, Servers, World};
 use crate::leg::OpenLeg;
+use crate::member::{Finding, Member, MemberSpec, MemberState, MemberStatus, first_contact};
 use crate::order::{CommitsUnderWay, Order};
 use crate::settings::{ReadPolicy, Settings};
 use crate::state::Isolation;
@@ -14,65 +15,10 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use grove_recovery_log::{Entry, MembershipChange, OrderedLog};
 use smallvec::SmallVec;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-/// A server as the configuration names it.
-#[derive(Clone, Debug)]
-pub struct MemberSpec {
-    /// Unique name, shown to operators.
-    pub name: String,
-    /// Share of reads under the `weighted` policy.
-    pub weight: u32,
-}
-
-/// State of a server, as operators see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemberState {
-    /// Takes reads and writes.
-    Online,
-    /// The only server left, and it does not answer.
-    Unreachable,
-    /// Evicted; its data may be behind.
-    Failed,
-}
-
-/// A server's status, for operators.
-#[derive(Clone, Debug)]
-pub struct MemberStatus {
-    /// Its name.
-    pub name: String,
-    /// Its state.
-    pub state: MemberState,
-    /// Since when, in microseconds since 1970-01-01 UTC.
-    pub since_unix_micros: u64,
-    /// Why.
-    pub reason: String,
-    /// Whether it is the lead.
-    pub is_lead: bool,
-    /// Sessions that read from it.
-    pub sessions: usize,
-}
-
-struct Member {
-    spec: MemberSpec,
-    readers: AtomicUsize,
-    latency_us: AtomicU64,
-    failed_probes: AtomicU32,
-    gone: ArcSwap<CancellationToken>,
-    status: Mutex<(MemberState, u64, String)>,
-    facts: Mutex<Option<ServerFacts>>,
-    /// One session verifies a broken server at a time; the others take its verdict.
-    verification: tokio::sync::Mutex<Option<(Duration, Finding)>>,
-}
-
-/// What the newest verification of a server found, and when.
-enum Finding {
-    Answers,
-    Silent(String),
-}
 
 /// Pause between probes of the last server while it does not answer.
 const PAUSE_BETWEEN_LAST_HOPES: Duration = Duration::from_millis(100);
@@ -117,7 +63,8 @@ pub struct Group<W: World> {
 }
 
 impl<W: World> Group<W> {
-    /// Probes every server once and forms the first epoch from those that answer. Fails if none does.
+    /// Forms the first epoch from the servers that answer. Those that do not are waited for up to `no_backend_wait`, because whole groups are
+    /// started together; a server that is left out then stays out. Fails if none answers.
     pub async fn form(
         world: W,
         specs: Vec<MemberSpec>,
@@ -125,46 +72,29 @@ impl<W: World> Group<W> {
         log: Arc<dyn OrderedLog>,
         metrics: Arc<grove_telemetry::Metrics>,
     ) -> Result<Arc<Self>, LegError> {
-        let now = world.clock().unix_micros();
         let mut online = SmallVec::new();
         let mut members = Vec::with_capacity(specs.len());
-        let mut last_error = LegError::Lost("no server is configured".into());
+        let mut failure = LegError::Lost("no server is configured".into());
         let mut bulk_insert_gate = false;
-        let mut default_isolation = Isolation::RepeatableRead;
-        for (index, spec) in specs.into_iter().enumerate() {
-            let id = BackendId(u16::try_from(index).unwrap_or(u16::MAX));
-            let gone = CancellationToken::new();
-            let (status, facts) = match world.servers().probe(id).await {
-                Ok(facts) => {
-                    online.push(id);
-                    bulk_insert_gate |= facts.autoinc_lock_mode == 2;
-                    if online.len() == 1 {
-                        default_isolation =
-                            Isolation::named_in(facts.isolation.as_bytes()).unwrap_or(Isolation::RepeatableRead);
-                    }
-                    ((MemberState::Online, now, "answered at start".to_owned()), Some(facts))
-                }
-                Err(error) => {
-                    gone.cancel();
-                    tracing::error!(backend = %spec.name, %error, "server is not reachable at start and stays out of the group");
-                    let reason = format!("not reachable when Grove started: {error}");
-                    last_error = error;
-                    ((MemberState::Failed, now, reason), None)
-                }
-            };
-            members.push(Member {
-                spec,
-                readers: AtomicUsize::new(0),
-                latency_us: AtomicU64::new(0),
-                failed_probes: AtomicU32::new(0),
-                gone: ArcSwap::from_pointee(gone),
-                status: Mutex::new(status),
-                facts: Mutex::new(facts),
-                verification: tokio::sync::Mutex::default(),
-            });
+        let mut default_isolation = None;
+        let deadline = world.clock().now() + settings.no_backend_wait;
+        let contacts = (0..).map(BackendId).zip(&specs);
+        let contacts = contacts.map(|(id, spec)| first_contact(&world, id, spec, deadline));
+        let contacts = futures_util::future::join_all(contacts).await;
+        let now = world.clock().unix_micros();
+        for ((id, spec), contact) in (0..).map(BackendId).zip(specs).zip(contacts) {
+            if let Ok(facts) = &contact {
+                online.push(id);
+                bulk_insert_gate |= facts.autoinc_lock_mode == 2;
+                default_isolation = default_isolation.or(Isolation::named_in(facts.isolation.as_bytes()));
+            }
+            members.push(Member::new(spec, &contact, now));
+            if let Err(error) = contact {
+                failure = error;
+            }
         }
         let Some(&lead) = online.first() else {
-            return Err(last_error);
+            return Err(failure);
         };
         let order = Arc::new(Order::default());
         order.appoint(lead);
@@ -181,7 +111,7 @@ impl<W: World> Group<W> {
             changing: Mutex::new(()),
             next_reader: AtomicUsize::new(0),
             bulk_insert_gate,
-            default_isolation,
+            default_isolation: default_isolation.unwrap_or(Isolation::RepeatableRead),
             metrics,
         }))
     }

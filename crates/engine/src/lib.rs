@@ -12,6 +12,7 @@ mod follower;
 mod group;
 mod interrupt;
 mod leg;
+mod member;
 mod order;
 mod session;
 mod settings;
@@ -21,8 +22,9 @@ mod transaction;
 mod value;
 
 pub use error::SessionError;
-pub use group::{Group, MemberSpec, MemberState, MemberStatus, View};
+pub use group::{Group, View};
 pub use interrupt::Interrupter;
+pub use member::{MemberSpec, MemberState, MemberStatus};
 pub use session::Session;
 pub use settings::{ReadCommitted, ReadPolicy, Settings};
 pub use statement::{Body, Prepared, Statement};
