@@ -1,8 +1,43 @@
 # What README and .ci/run call. Every target installs what it needs.
-.PHONY: test check
-test:
+.PHONY: demo test check bench fuzz hunt compiler servers drivers
+
+# Three private MariaDB servers with Grove in front of them on 127.0.0.1:3307, until Ctrl-C.
+demo: compiler
+	@scripts/install-mariadb.sh
+	cargo build --release --locked --bin proxyd
+	@exec cargo run --quiet --release --locked --bin proxyd -- playground
+
+# All tests, with real servers of both kinds and drivers of three languages.
+test: compiler servers drivers
 	cargo test --workspace --locked
 
-check:
+# Format, lints, dependencies.
+check: compiler
+	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || rustup component add rustfmt clippy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/install-cargo-deny.sh
+	scripts/check-dependencies.sh
+
+# Micro-benchmarks of the hot paths.
+bench: compiler
+	cargo bench --workspace --locked
+
+# Every fuzz target for a minute; `make fuzz SECONDS=3600` goes on for longer.
+fuzz: compiler
+	scripts/fuzz.sh $(or $(SECONDS),60)
+
+# The divergence hunt against real servers; `make hunt SECONDS=30 SERVER=mysql` is shorter, on the other kind.
+hunt: compiler servers
+	cargo build --release --locked -p proxyd -p grove-testkit --bins
+	cargo run --quiet --release --locked -p grove-testkit --bin hunt -- --seconds $(or $(SECONDS),300) --server $(or $(SERVER),mariadb)
+
+compiler:
+	@scripts/install-compiler.sh
+
+servers:
+	@scripts/install-mariadb.sh
+	@scripts/install-mysql.sh
+
+drivers:
+	@scripts/install-drivers.sh

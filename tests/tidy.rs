@@ -27,7 +27,12 @@ fn crates_use_only_what_is_below_them() {
         .collect();
     let mut wrong = Vec::new();
     for manifest in files_below(&root().join("crates"), "Cargo.toml") {
-        let name = manifest.parent().and_then(Path::file_name).unwrap().to_string_lossy().into_owned();
+        let name = manifest
+            .parent()
+            .and_then(Path::file_name)
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
         let Some(allowed) = allowed.get(name.as_str()) else {
             wrong.push(format!("{name}: a crate without a line in ARROWS"));
             continue;
@@ -38,7 +43,11 @@ fn crates_use_only_what_is_below_them() {
             }
         }
     }
-    assert!(wrong.is_empty(), "arrows that the architecture does not have:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "arrows that the architecture does not have:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -53,7 +62,11 @@ fn every_source_file_says_what_it_is_for() {
             }
         }
     }
-    assert!(silent.is_empty(), "files that do not open with `//!`:\n{}", silent.join("\n"));
+    assert!(
+        silent.is_empty(),
+        "files that do not open with `//!`:\n{}",
+        silent.join("\n")
+    );
 }
 
 /// The names after `grove-` in the section `[dependencies]`.

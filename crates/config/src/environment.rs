@@ -45,7 +45,7 @@ impl Environment {
             }
             let segments: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
             let mut place = Override { name, value, origins };
-            if let Err(problem) = place.into_section(root, "", &segments) {
+            if let Err(problem) = place.place_in_section(root, "", &segments) {
                 problems.push(problem);
             }
         }
@@ -69,7 +69,7 @@ struct Override<'a> {
 }
 
 impl Override<'_> {
-    fn into_section(&mut self, section: &mut Dict, path: &str, segments: &[String]) -> Result<(), Problem> {
+    fn place_in_section(&mut self, section: &mut Dict, path: &str, segments: &[String]) -> Result<(), Problem> {
         let Some((key, rest)) = segments.split_first() else {
             return Ok(());
         };
@@ -98,8 +98,8 @@ impl Override<'_> {
             section.insert(key.clone(), empty);
         }
         match section.get_mut(key) {
-            Some(Value::Dict(_, inner)) => self.into_section(inner, &here, rest),
-            Some(Value::Array(_, items)) => self.into_list(items, &here, rest),
+            Some(Value::Dict(_, inner)) => self.place_in_section(inner, &here, rest),
+            Some(Value::Array(_, items)) => self.place_in_list(items, &here, rest),
             _ => Err(self.problem(
                 here,
                 "the name goes on below a plain value".to_owned(),
@@ -108,7 +108,7 @@ impl Override<'_> {
         }
     }
 
-    fn into_list(&mut self, items: &mut Vec<Value>, path: &str, segments: &[String]) -> Result<(), Problem> {
+    fn place_in_list(&mut self, items: &mut Vec<Value>, path: &str, segments: &[String]) -> Result<(), Problem> {
         let Some((number, rest)) = segments.split_first() else {
             return Ok(());
         };
@@ -126,7 +126,7 @@ impl Override<'_> {
             items.push(Value::from(Dict::new()));
         }
         match &mut items[index] {
-            Value::Dict(_, item) if !rest.is_empty() => self.into_section(item, &here, rest),
+            Value::Dict(_, item) if !rest.is_empty() => self.place_in_section(item, &here, rest),
             _ => Err(self.problem(
                 here,
                 "an item cannot be replaced as a whole".to_owned(),

@@ -13,6 +13,7 @@ mod reader;
 mod report;
 mod schema;
 mod secret;
+mod sections;
 
 pub use config::{
     Acknowledge, Admin, Backend, BackendAddress, BackendTls, BackendTlsMode, Config, Limits, Listen, ListenTls,

@@ -1,1 +1,86 @@
-//! The operators' API.
+//! The operators' API: health, servers and metrics over plain HTTP.
+//!
+//! | request        | answer                                                                    |
+//! |----------------|---------------------------------------------------------------------------|
+//! | `GET /health`  | 200 while at least one server is online, else 503; counts as JSON         |
+//! | `GET /servers` | every configured server with its state, in the configuration's order      |
+//! | `GET /metrics` | all counters in Prometheus' text format                                   |
+//!
+//! Invariant: answering takes no lock that a session holds while it waits, so the API answers when every server
+//! hangs. Deliberately absent in this version: anything that changes something, and authentication; the address is
+//! loopback unless the operator configures another one.
+
+mod api;
+mod error;
+mod timestamp;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grove_engine::io::World;
+use grove_engine::{Group, MemberStatus};
+use grove_telemetry::Metrics;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use error::ControlError;
+
+/// How long requests that are under way may go on after the API was told to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// Where the API learns about the servers.
+pub trait Members: Send + Sync + 'static {
+    /// The status of every configured server.
+    fn statuses(&self) -> Vec<MemberStatus>;
+}
+
+impl<W: World> Members for Group<W> {
+    fn statuses(&self) -> Vec<MemberStatus> {
+        Group::statuses(self)
+    }
+}
+
+/// The API, bound to its address.
+pub struct Control {
+    listener: TcpListener,
+    local: SocketAddr,
+    state: api::State,
+}
+
+impl Control {
+    /// Binds the address. Requests are answered once [`Control::serve`] runs.
+    pub async fn bind(
+        address: SocketAddr,
+        members: Arc<dyn Members>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, ControlError> {
+        let bind = |source| ControlError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(bind)?;
+        let local = listener.local_addr().map_err(bind)?;
+        let state = api::State { members, metrics };
+        Ok(Self { listener, local, state })
+    }
+
+    /// The address with the port that was chosen, when the configured port is 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Answers requests until `stop` is cancelled, and then those under way for a bounded time.
+    pub async fn serve(self, stop: CancellationToken) {
+        let stopped = stop.clone().cancelled_owned();
+        let serving = axum::serve(self.listener, api::router(self.state)).with_graceful_shutdown(stopped);
+        let limit = async {
+            stop.cancelled().await;
+            tokio::time::sleep(STOP_LIMIT).await;
+        };
+        // Dropping the server future closes connections that are still open: their answers were late anyway.
+        tokio::select! {
+            ended = serving.into_future() => if let Err(error) = ended {
+                tracing::error!(%error, "the operators' API ended");
+            },
+            () = limit => tracing::warn!("requests to the operators' API were cut at shutdown"),
+        }
+    }
+}

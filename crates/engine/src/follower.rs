@@ -4,6 +4,7 @@
 //! lock held by another leg that the lead's order puts later) is solved by rolling this leg back and executing its statements again.
 //! A different answer evicts the server. The task lives for one transaction; the session gets the leg back at its end.
 
+use crate::fate::Fate;
 use crate::group::{Group, Verdict};
 use crate::io::{BackendId, Clock, Discard, Entropy, Identity, KillKind, LegError, Servers, World};
 use crate::leg::OpenLeg;
@@ -25,8 +26,10 @@ pub(crate) struct Executed {
     pub body: Body,
     /// Session state and clock before the statement, as Grove's own statements.
     pub context: Vec<Bytes>,
-    /// Whether an INSERT_ID must be forced from the lead's answer.
-    pub forces_insert_id: bool,
+    /// The first auto-increment value that the lead generated for it.
+    pub generated_id: Option<u64>,
+    /// Who answered.
+    pub lead: BackendId,
     /// What the lead answered.
     pub outcome: Outcome,
     /// Whether `context` changes session state that a repetition could not take back on the same connection.
@@ -81,12 +84,12 @@ pub(crate) struct Follower<W: World> {
     entries: Vec<(Arc<Executed>, Option<Arc<Share>>)>,
     /// Entries that the leg's open transaction holds.
     executed: usize,
-    began: bool,
+    fate: Arc<Fate>,
     restart: Arc<RestartSignal>,
     /// The client's reads changed session state on this leg after its last statement.
     tainted: bool,
-    /// Correction of the forced insert id for the entry at `executed`, after a first mismatch.
-    insert_id_shift: u64,
+    /// An entry, by its place, whose forced insert id must be lower than the lead's first generated one, and by how much.
+    insert_id_shift: Option<(usize, u64)>,
     lock_waits: u32,
 }
 
@@ -104,13 +107,13 @@ const MOST_ATTEMPTS: u32 = 1000;
 const MOST_LOCK_WAITS: u32 = 2;
 
 impl<W: World> Follower<W> {
-    /// Takes a leg that has no transaction open (or, with `began`, one that has executed nothing in it).
+    /// Takes a leg that has no transaction open, or one that has executed nothing in it.
     pub fn new(
         group: Arc<Group<W>>,
         identity: Arc<Identity>,
         opening: Opening,
         leg: OpenLeg<<W::Servers as Servers>::Leg>,
-        began: bool,
+        fate: Arc<Fate>,
     ) -> Self {
         Self {
             group,
@@ -119,10 +122,10 @@ impl<W: World> Follower<W> {
             leg,
             entries: Vec::new(),
             executed: 0,
-            began,
+            fate,
             restart: Arc::default(),
             tainted: false,
-            insert_id_shift: 0,
+            insert_id_shift: None,
             lock_waits: 0,
         }
     }
@@ -133,9 +136,10 @@ impl<W: World> Follower<W> {
         identity: Arc<Identity>,
         opening: Opening,
         backend: BackendId,
+        fate: Arc<Fate>,
     ) -> Result<Self, LegError> {
         let leg = open_leg(&group, &identity, &opening, backend).await?;
-        Ok(Self::new(group, identity, opening, leg, false))
+        Ok(Self::new(group, identity, opening, leg, fate))
     }
 
     /// Notes that session state was changed here outside the entries, so that only a fresh connection can start over.
@@ -217,6 +221,11 @@ impl<W: World> Follower<W> {
     async fn catch_up(&mut self, registered: &mut (BackendId, u32)) -> Result<(), LegError> {
         let mut attempts = 0;
         while self.executed < self.entries.len() {
+            if self.fate.is_abandoned() {
+                // What is queued will be rolled back, so it need not be executed, and a different answer would say nothing.
+                self.is_up_to_date();
+                return Ok(());
+            }
             let step = match self.execute_next().await {
                 Ok(step) => step,
                 Err(error @ (LegError::Lost(_) | LegError::Protocol(_))) => {
@@ -229,7 +238,6 @@ impl<W: World> Follower<W> {
                 Step::Executed => {
                     self.entries[self.executed].1 = None;
                     self.executed += 1;
-                    self.insert_id_shift = 0;
                 }
                 Step::StartOver(pause) => {
                     attempts += 1;
@@ -259,27 +267,30 @@ impl<W: World> Follower<W> {
 
     fn flight(&self) -> (Vec<Bytes>, Arc<Executed>) {
         let executed = Arc::clone(&self.entries[self.executed].0);
-        let mut prelude = if self.began {
+        let mut prelude = if self.leg.in_transaction {
             Vec::new()
         } else {
             self.opening.begin.clone()
         };
         prelude.extend(executed.context.iter().cloned());
-        let id = insert_id(&executed.outcome);
-        if executed.forces_insert_id && id > self.insert_id_shift {
-            prelude.push(query_payload(
-                format!("SET INSERT_ID={}", id - self.insert_id_shift).as_bytes(),
-            ));
+        if let Some(id) = executed.generated_id {
+            let first = id.saturating_sub(self.shift_here());
+            prelude.push(query_payload(format!("SET INSERT_ID={first}").as_bytes()));
         }
         (prelude, executed)
     }
 
+    /// Correction of the insert id of the entry that is executed now.
+    fn shift_here(&self) -> u64 {
+        let here = self.insert_id_shift.filter(|(at, _)| *at == self.executed);
+        here.map_or(0, |(_, shift)| shift)
+    }
+
     async fn execute_next(&mut self) -> Result<Step, LegError> {
         let (prelude, executed) = self.flight();
-        self.began = true;
         self.leg.clock_is_set = true;
         let group = Arc::clone(&self.group);
-        let restart = Arc::clone(&self.restart);
+        let (restart, fate) = (Arc::clone(&self.restart), Arc::clone(&self.fate));
         let (backend, thread_id) = (self.leg.backend, self.leg.thread_id());
         let mut told_to_restart = false;
         let mut patience = group.settings.follower_lock_wait;
@@ -291,7 +302,9 @@ impl<W: World> Follower<W> {
                 tokio::select! {
                     biased;
                     reply = &mut run => break reply?,
-                    () = restart.0.notified(), if !told_to_restart => {
+                    () = async { tokio::select! { biased; () = restart.0.notified() => {}, () = fate.abandoned() => {} } },
+                        if !told_to_restart =>
+                    {
                         told_to_restart = true;
                         // The leg waits itself; only the server can wake it.
                         let _ = group.world.servers().kill(backend, thread_id, KillKind::Query).await;
@@ -326,25 +339,51 @@ impl<W: World> Follower<W> {
         if agree(&executed.outcome, &outcome) {
             return Ok(Step::Executed);
         }
-        let (wanted, got) = (insert_id(&executed.outcome), insert_id(&outcome));
-        if executed.forces_insert_id && self.insert_id_shift == 0 && got > wanted && got - wanted < wanted {
-            // The lead's first generated id went to a row that was not inserted: begin that much earlier.
-            self.insert_id_shift = got - wanted;
+        let got = insert_id(&outcome);
+        if let Some(wanted) = executed.generated_id
+            && self.shift_here() == 0
+            && got > wanted
+            && got - wanted < wanted
+        {
+            // The first generated id went to a row that was not inserted: begin that much earlier.
+            self.insert_id_shift = Some((self.executed, got - wanted));
             return Ok(Step::StartOver(Duration::ZERO));
         }
         if executed.outcome.in_transaction && !outcome.in_transaction {
             return Ok(Step::StartOver(Duration::ZERO));
         }
-        let statement = match &executed.body {
-            Body::Query(payload) => String::from_utf8_lossy(&payload[1..payload.len().min(300)]).into_owned(),
-            Body::Execute { prepared, .. } => String::from_utf8_lossy(&prepared.text).chars().take(300).collect(),
+        self.answered_differently(executed, &outcome).await
+    }
+
+    /// Evicts the server, if the lead's answer counts.
+    async fn answered_differently(&mut self, executed: &Executed, outcome: &Outcome) -> Result<Step, LegError> {
+        let lead_gone = self.group.gone(executed.lead);
+        let lead_left = || LegError::Lost("the lead that gave another answer has left the group".into());
+        // None of these futures loses anything when it is dropped.
+        let abandoned = tokio::select! {
+            biased;
+            () = self.leg.gone().cancelled() => return Err(LegError::Lost("the server has left the group".into())),
+            () = lead_gone.cancelled() => return Err(lead_left()),
+            abandoned = self.fate.known_abandoned() => abandoned,
+            () = self.restart.0.notified() => return Ok(Step::StartOver(Duration::ZERO)),
         };
+        if abandoned {
+            return Ok(Step::StartOver(Duration::ZERO));
+        }
+        // A lead that has lost a decided unit (its connection broke during COMMIT) answers without it until it is evicted.
+        self.group.commits.settled().await;
+        if !self.group.is_online(executed.lead) {
+            return Err(lead_left());
+        }
+        let statement: String = String::from_utf8_lossy(executed.body.text())
+            .chars()
+            .take(300)
+            .collect();
         let reason = format!(
             "answered differently from the lead: {:?} instead of {:?} to: {statement}",
             outcome.results, executed.outcome.results
         );
-        self.group.evict(self.leg.backend, &reason);
-        Err(LegError::Lost(reason))
+        Err(self.give_up(&reason))
     }
 
     /// Rolls back and forgets what was executed; `catch_up` executes it again.
@@ -355,7 +394,6 @@ impl<W: World> Follower<W> {
                 .iter()
                 .any(|(executed, _)| executed.changes_state);
         self.executed = 0;
-        self.began = false;
         let rolled_back = if state_changed {
             Err(LegError::Lost("session state changed inside the transaction".into()))
         } else {
@@ -390,7 +428,6 @@ impl<W: World> Follower<W> {
         let opened = open_leg(&self.group, &self.identity, &self.opening, backend).await;
         self.leg = opened.map_err(|again| self.give_up(&format!("{error}; a new connection failed: {again}")))?;
         self.executed = 0;
-        self.began = false;
         self.group.restartable.remove(registered);
         *registered = (backend, self.leg.thread_id());
         self.group.restartable.insert(*registered, Arc::clone(&self.restart));

@@ -64,15 +64,25 @@ impl<L: Leg> OpenLeg<L> {
         body: &Body,
         sink: &mut S,
     ) -> Result<LegReply, LegError> {
+        self.run_announced(prelude, body, sink, None).await
+    }
+
+    async fn run_announced<S: ReplySink>(
+        &mut self,
+        prelude: &[Bytes],
+        body: &Body,
+        sink: &mut S,
+        running: Option<&Running>,
+    ) -> Result<LegReply, LegError> {
         let gone = self.gone.clone();
         tokio::select! {
             biased;
-            reply = self.run_unguarded(prelude, body, sink) => reply,
+            reply = self.run_unguarded(prelude, body, sink, running) => reply,
             () = gone.cancelled() => Err(LegError::Lost("the server has left the group".into())),
         }
     }
 
-    /// Runs the client's own statement: `KILL QUERY` may reach it, and never what comes after it.
+    /// Runs the client's own statement: `KILL QUERY` may reach it, and never what comes before or after it.
     pub async fn run_for_client<S: ReplySink>(
         &mut self,
         prelude: &[Bytes],
@@ -80,8 +90,7 @@ impl<L: Leg> OpenLeg<L> {
         sink: &mut S,
         running: &Running,
     ) -> Result<LegReply, LegError> {
-        running.begin_statement(self.backend, self.thread_id());
-        let result = self.run(prelude, body, sink).await;
+        let result = self.run_announced(prelude, body, sink, Some(running)).await;
         if running.end().await && result.is_ok() {
             // The kill may have come too late for its statement; a command of no consequence takes it.
             self.ask_in_transaction().await?;
@@ -150,6 +159,7 @@ impl<L: Leg> OpenLeg<L> {
         prelude: &[Bytes],
         body: &Body,
         sink: &mut S,
+        running: Option<&Running>,
     ) -> Result<LegReply, LegError> {
         let mut commands: smallvec::SmallVec<[Bytes; 4]> = prelude.iter().cloned().collect();
         let mut own = prelude.len();
@@ -191,6 +201,10 @@ impl<L: Leg> OpenLeg<L> {
         }
         self.leg.send(&commands).await?;
         let refused = self.receive_prelude(own).await?;
+        if let Some(running) = running {
+            // Not before: a kill in the middle of the prelude would hit Grove's BEGIN, and the statement would then commit by itself.
+            running.begin_statement(self.backend, self.thread_id());
+        }
         let reply = self.leg.receive(ReplyShape::Query, sink).await?;
         if let Some(reason) = refused {
             return Err(LegError::Protocol(reason));

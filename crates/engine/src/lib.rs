@@ -8,6 +8,7 @@ pub mod gate;
 pub mod io;
 
 mod error;
+mod fate;
 mod follower;
 mod group;
 mod interrupt;

@@ -1,5 +1,6 @@
 //! A session's open transaction: what it read, what it wrote, and how it can be begun again elsewhere.
 
+use crate::fate::Fate;
 use crate::follower::{Executed, Opening};
 use crate::gate::Hold;
 use crate::io::{BackendId, ClientReply, ReplySink};
@@ -30,6 +31,8 @@ pub(crate) struct Transaction {
     pub reads: ReadLog,
     /// The server on whose leg its snapshot was taken.
     pub reader: Option<BackendId>,
+    /// What its followers are told about it.
+    pub fate: Arc<Fate>,
     /// The lead under which it writes; `None` while it has only read.
     pub lead: Option<BackendId>,
 }
@@ -46,6 +49,7 @@ impl Transaction {
             state_version: 0,
             reads: ReadLog::default(),
             reader: None,
+            fate: Arc::default(),
             lead: None,
         }
     }

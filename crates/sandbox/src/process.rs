@@ -105,8 +105,17 @@ impl ServerProcess {
 }
 
 impl Drop for ServerProcess {
+    /// Kills the process and waits until the keeper thread has reaped it, which takes milliseconds, so that nothing is
+    /// left when the owner itself ends right after this, not even a zombie.
     fn drop(&mut self) {
-        // SIGKILL also ends a stopped process. The keeper thread reaps it.
+        const LOOKS: u32 = 1000;
+        // SIGKILL also ends a stopped process.
         self.signal(Signal::KILL);
+        for _ in 0..LOOKS {
+            if self.exit_status().is_some() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }

@@ -73,11 +73,11 @@ const MYSQL: &[&str] = &[
     "--innodb-flush-log-at-trx-commit=2",
     "--innodb-buffer-pool-size=32M",
     "--innodb-redo-log-capacity=32M",
-    // The tables `data_locks` and `data_lock_waits` need the performance schema; its instruments are off, because
-    // they cost memory and time and nothing here reads them.
+    // The tables `data_lock_waits` and `metadata_locks` need the performance schema, the second one also its
+    // instrument, which is on by default. All other instruments are off, because they cost memory and time.
     "--performance-schema=ON",
     "--performance-schema-instrument=%=OFF",
-    "--performance-schema-consumer-global-instrumentation=OFF",
+    "--performance-schema-instrument=wait/lock/metadata/sql/mdl=ON",
     "--performance-schema-consumer-thread-instrumentation=OFF",
     "--performance-schema-consumer-statements-digest=OFF",
     "--performance-schema-digests-size=0",

@@ -9,10 +9,18 @@
 
 mod analyser;
 mod analysis;
+mod cache;
+mod classify;
+mod facts;
+mod functions;
 mod lexer;
 mod mode;
 mod name;
+mod parser;
+mod shape;
 mod split;
+mod tokens;
+mod walk;
 
 pub use analyser::Analyser;
 pub use analysis::{

@@ -1,1 +1,25 @@
-//! Servers, clients and scripted peers for tests.
+//! Real servers, Grove in front of them, clients and scripted peers: what tests are built from.
+//!
+//! A test needs three lines: a [`Cluster`] (private servers, a `proxyd` process, their addresses), a client, and at the end
+//! [`equality::assert_servers_equal`]. The divergence hunt is in [`hunt`]. Every cluster has its own temporary directory, ports and
+//! processes, and takes them along when it is dropped. A server or a program that is missing is an error, never a skip.
+//! Development only: nothing in production code depends on this crate.
+
+pub mod admin;
+pub mod equality;
+pub mod hunt;
+pub mod raw_client;
+
+mod cluster;
+mod directory;
+mod grove;
+mod port;
+mod random;
+mod turn;
+
+pub use cluster::{Cluster, ClusterOptions, Weight, options_of};
+pub use directory::TestDirectory;
+pub use grove::GroveProcess;
+pub use grove_sandbox::{Kind, Sandbox, SandboxOptions, Server, accounts};
+pub use random::Random;
+pub use raw_client::RawClient;

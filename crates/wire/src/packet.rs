@@ -65,6 +65,16 @@ impl PayloadReader {
         self.expected = sequence;
     }
 
+    /// The sequence number that the next frame must have.
+    pub fn expected_sequence(&self) -> u8 {
+        self.expected
+    }
+
+    /// Whether a payload of several frames has begun and not ended.
+    pub fn is_joining(&self) -> bool {
+        self.is_joining
+    }
+
     /// Takes the next payload from the front of `buffer`, if it is complete.
     pub fn feed(&mut self, buffer: &mut BytesMut) -> Result<Option<Payload>, WireError> {
         loop {

@@ -58,6 +58,18 @@ impl OkPacket {
         })
     }
 
+    /// The same packet, saying that `schema` is the default one now: servers tell it at login to clients with SESSION_TRACK.
+    pub fn tracking_schema(mut self, schema: &[u8]) -> Self {
+        const SESSION_TRACK_SCHEMA: u8 = 1;
+        let mut name = Vec::with_capacity(schema.len() + 3);
+        put_lenenc_bytes(&mut name, schema);
+        let mut state = vec![SESSION_TRACK_SCHEMA];
+        put_lenenc_bytes(&mut state, &name);
+        self.status.insert(StatusFlags::SESSION_STATE_CHANGED);
+        self.session_state = state.into();
+        self
+    }
+
     /// The payload, with header 0x00.
     pub fn encode(&self, capabilities: CapabilityFlags) -> Vec<u8> {
         let mut out = vec![0];
@@ -217,6 +229,17 @@ mod tests {
             CapabilityFlags(0),
         );
         assert_eq!(eof[7], 10);
+    }
+
+    #[test]
+    fn a_tracked_schema_is_laid_out_as_servers_do() {
+        let ok = OkPacket {
+            status: StatusFlags::AUTOCOMMIT,
+            ..OkPacket::default()
+        };
+        let payload = ok.tracking_schema(b"mysql").encode(CapabilityFlags::SESSION_TRACK);
+        // From MariaDB 10.11.19 and MySQL 9.7.4.
+        assert_eq!(payload, b"\x00\x00\x00\x02@\x00\x00\x00\x08\x01\x06\x05mysql");
     }
 
     #[test]

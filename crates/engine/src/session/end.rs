@@ -59,6 +59,10 @@ impl<W: World> Session<W> {
         statement: &Statement,
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
+        if self.transaction.is_none() && !self.state.autocommit {
+            // Without autocommit a savepoint may be a transaction's first statement.
+            self.transaction = Some(self.new_transaction(None));
+        }
         match &self.transaction {
             None => self.read(statement, sink).await,
             Some(transaction) if transaction.lead.is_some() => self.write(statement, sink).await,
@@ -66,10 +70,7 @@ impl<W: World> Session<W> {
                 let mut attempts = 0;
                 loop {
                     let backend = self.current();
-                    let result = match self.take_mine(backend).await {
-                        Ok(leg) => leg.run(&[], &statement.body, sink).await,
-                        Err(error) => Err(error),
-                    };
+                    let result = self.run_in_transaction(backend, statement, sink).await;
                     match result {
                         Ok(reply) => {
                             if reply.reply.err().is_none()
@@ -78,7 +79,8 @@ impl<W: World> Session<W> {
                                 transaction.entries.push(Arc::new(Executed {
                                     body: statement.body.clone(),
                                     context: Vec::new(),
-                                    forces_insert_id: false,
+                                    generated_id: None,
+                                    lead: backend,
                                     outcome: outcome_of(&reply.reply),
                                     changes_state: false,
                                 }));
@@ -92,6 +94,21 @@ impl<W: World> Session<W> {
                     }
                 }
             }
+        }
+    }
+
+    async fn run_in_transaction<S: ClientReply>(
+        &mut self,
+        backend: BackendId,
+        statement: &Statement,
+        sink: &mut S,
+    ) -> Result<LegReply, LegError> {
+        self.take_mine(backend).await?;
+        let mut prelude = self.prelude(backend);
+        self.begin_if_needed(backend, &mut prelude);
+        match self.slot(backend) {
+            Slot::Mine(leg) => leg.run(&prelude, &statement.body, sink).await,
+            _ => Err(LegError::Lost("the leg is not at hand".into())),
         }
     }
 
@@ -197,6 +214,9 @@ impl<W: World> Session<W> {
         if self.transaction.is_none() {
             return self.read(statement, sink).await;
         }
+        if let Some(transaction) = &self.transaction {
+            transaction.fate.abandon();
+        }
         let current = self.current();
         let first = match self.slot(current) {
             Slot::Mine(leg) => Some(leg.run(&[], &statement.body, sink).await),
@@ -232,6 +252,7 @@ impl<W: World> Session<W> {
     /// Rolls back whatever is open, for Grove's own reasons.
     pub(super) async fn abort(&mut self) {
         let Some(transaction) = &self.transaction else { return };
+        transaction.fate.abandon();
         let rollback = Body::query(b"ROLLBACK");
         if let Some(lead) = transaction.lead
             && let Slot::Mine(leg) = self.slot(lead)
@@ -245,6 +266,9 @@ impl<W: World> Session<W> {
                 self.close_leg(backend);
             }
         }
+        // A ROLLBACK that was refused (by a kill that came too late for its statement) leaves a leg that nobody may use again.
+        let refused: Vec<BackendId> = self.open_legs().map(|leg| leg.backend).collect();
+        refused.into_iter().for_each(|backend| self.close_leg(backend));
         self.transaction = None;
     }
 

@@ -1,7 +1,7 @@
 //! Which gates a statement takes: the tables that it touches, shared or exclusive.
 //!
-//! Writers share the gates of every table that they read or write, locking reads too, so that DDL finds nobody in the middle of its tables
-//! on any server. Exclusive are DDL, READ COMMITTED (whose row locks do not order statements), bulk inserts where servers interleave
+//! Transactions share the gates of every table that they read or write, as they share its metadata lock on a server, so that DDL finds nobody
+//! in the middle of its tables on any server. Exclusive are DDL, READ COMMITTED (whose row locks do not order statements), bulk inserts where servers interleave
 //! generated ids, and whatever was not understood.
 
 use super::Session;
@@ -77,7 +77,14 @@ impl<W: World> Session<W> {
                 wanted.extend(self.gates_of(&analysis.written, GateMode::Exclusive));
                 in_order(wanted)
             }
-            Class::Write(_) | Class::LockingRead | Class::Read => in_order(self.gates_of(&analysis.tables, row_mode)),
+            // A transaction that reads a table keeps its definition locked on the server where it reads, so DDL must wait for it.
+            Class::Read => match &analysis.tables {
+                known @ TouchedTables::Known(names) if !names.is_empty() => {
+                    in_order(self.gates_of(known, GateMode::Shared))
+                }
+                _ => Wanted::new(),
+            },
+            Class::Write(_) | Class::LockingRead => in_order(self.gates_of(&analysis.tables, row_mode)),
             Class::Savepoint | Class::RollbackToSavepoint | Class::ReleaseSavepoint | Class::TemporaryDdl => {
                 Wanted::new()
             }

@@ -30,6 +30,9 @@ impl<W: World> Session<W> {
         if !matches!(self.slot(backend), Slot::Mine(_)) {
             let leg = match std::mem::replace(self.slot(backend), Slot::Closed) {
                 Slot::Mine(leg) => leg,
+                Slot::Closed if self.has_lost(backend) => {
+                    return Err(LegError::Lost("the transaction's leg was lost".into()));
+                }
                 Slot::Closed => Box::new(self.group.open_leg(backend, &self.identity).await?),
                 Slot::Away(handle) => match handle.reclaim().await {
                     Some(follower) => Box::new(follower.leg),
@@ -42,6 +45,14 @@ impl<W: World> Session<W> {
             Slot::Mine(leg) => Ok(leg),
             _ => Err(LegError::Protocol("a leg that was just stored is gone".into())),
         }
+    }
+
+    /// Whether the open transaction had a leg there that a fresh connection cannot stand for: the lead's, or the one with the snapshot.
+    fn has_lost(&self, backend: BackendId) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| {
+            let led = transaction.lead == Some(backend) && !transaction.entries.is_empty();
+            led || transaction.reader == Some(backend)
+        })
     }
 
     /// Closes an idle leg whose connection the server has ended meanwhile (`wait_timeout`), if nothing depends on it.

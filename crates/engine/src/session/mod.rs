@@ -139,6 +139,11 @@ impl<W: World> Session<W> {
             self.warnings = None;
         }
         let result = self.dispatch(class, statement, sink).await;
+        self.after(result).await
+    }
+
+    /// What the client is told to run again, or cannot go on with, is rolled back everywhere.
+    async fn after<T>(&mut self, result: Result<T, SessionError>) -> Result<T, SessionError> {
         if let Err(SessionError::Retry(_) | SessionError::Fatal(_) | SessionError::NoServer(_)) = &result {
             self.abort().await;
         }
@@ -221,13 +226,23 @@ impl<W: World> Session<W> {
         shape: ReplyShape,
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
+        let result = self.command_on_current(payload, shape, sink).await;
+        self.after(result).await
+    }
+
+    async fn command_on_current<S: ClientReply>(
+        &mut self,
+        payload: Bytes,
+        shape: ReplyShape,
+        sink: &mut S,
+    ) -> Result<BytesMut, SessionError> {
         let mut attempts = 0;
         loop {
             let backend = self.current();
             let leg = match self.take_mine(backend).await {
                 Ok(leg) => leg,
                 Err(error) => {
-                    self.after_failure(backend, error, &mut attempts).await?;
+                    self.current_leg_failed(backend, error, &mut attempts).await?;
                     continue;
                 }
             };
@@ -258,6 +273,16 @@ impl<W: World> Session<W> {
         sink: &mut S,
     ) -> Result<LegReply, SessionError> {
         self.warnings = None;
+        let result = self.prepare_on_current(id, text, sink).await;
+        self.after(result).await
+    }
+
+    async fn prepare_on_current<S: ClientReply>(
+        &mut self,
+        id: u32,
+        text: &[u8],
+        sink: &mut S,
+    ) -> Result<LegReply, SessionError> {
         let mut attempts = 0;
         loop {
             let backend = self.current();
@@ -268,7 +293,7 @@ impl<W: World> Session<W> {
             let leg = match self.take_mine(backend).await {
                 Ok(leg) => leg,
                 Err(error) => {
-                    self.after_failure(backend, error, &mut attempts).await?;
+                    self.current_leg_failed(backend, error, &mut attempts).await?;
                     continue;
                 }
             };

@@ -1,14 +1,15 @@
 //! Plain reads: on the session's own server, again elsewhere when that dies, and proof that a transaction may go on elsewhere.
 
+use super::writers::Readiness;
 use super::{LegReplyBytes, Session, Slot};
 use crate::error::SessionError;
-use crate::group::Verdict;
-use crate::io::{BackendId, ClientReply, Collect, Discard, LegError, LegReply, ReplySink, World};
+use crate::io::{BackendId, ClientReply, Collect, Discard, Leg, LegError, LegReply, ReplySink, World};
+use crate::leg::OpenLeg;
 use crate::statement::{Body, Statement, query_payload};
 use crate::transaction::Digesting;
 use crate::value;
-use bytes::BytesMut;
-use grove_sql::Name;
+use bytes::{Bytes, BytesMut};
+use grove_sql::{Name, TouchedTables};
 use std::sync::Arc;
 
 impl<W: World> Session<W> {
@@ -17,6 +18,10 @@ impl<W: World> Session<W> {
         statement: &Statement,
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
+        let begins = !self.state.autocommit && self.mirrored.is_none() && reads_a_table(statement);
+        if self.transaction.is_none() && begins {
+            self.transaction = Some(self.new_transaction(None));
+        }
         if self.transaction.is_some() {
             return self.read_in_transaction(statement, sink).await;
         }
@@ -53,10 +58,21 @@ impl<W: World> Session<W> {
         self.state.last_insert_id_was_read |= flags.uses_last_insert_id;
         // Grove's own statements would clear what these two kinds ask about.
         let quiet = flags.is_show_warnings_or_errors || flags.uses_found_rows_or_row_count;
-        let prelude = if quiet { Vec::new() } else { self.prelude(backend) };
+        let mut prelude = if quiet { Vec::new() } else { self.prelude(backend) };
+        self.begin_if_needed(backend, &mut prelude);
         match self.slot(backend) {
             Slot::Mine(leg) => leg.run_for_client(&prelude, &statement.body, sink, &running).await,
             _ => Err(LegError::Protocol("the leg is not at hand".into())),
+        }
+    }
+
+    /// Adds the open transaction's own beginning, if the leg has not been told it.
+    pub(super) fn begin_if_needed(&mut self, backend: BackendId, prelude: &mut Vec<Bytes>) {
+        let begin = self.transaction.as_ref().map(|t| t.begin.clone());
+        if let (Some(begin), Slot::Mine(leg)) = (begin, self.slot(backend))
+            && !leg.in_transaction
+        {
+            prelude.extend(begin);
         }
     }
 
@@ -78,6 +94,9 @@ impl<W: World> Session<W> {
         statement: &Statement,
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
+        if let Some(hold) = self.transaction.as_ref().map(|t| Arc::clone(&t.hold)) {
+            self.take_gates(&hold, statement).await?;
+        }
         let mut attempts = 0;
         loop {
             let backend = self.current_reader();
@@ -135,64 +154,85 @@ impl<W: World> Session<W> {
             return Err(LegError::Lost("the follower's leg was lost".into()));
         };
         let running = Arc::clone(&self.running);
-        let (prelude, told) = self.state.catch_up(&mut follower.leg);
+        let (mut prelude, told) = self.state.catch_up(&mut follower.leg);
         if told {
             follower.taint();
+        }
+        if !follower.leg.in_transaction
+            && let Some(transaction) = &self.transaction
+        {
+            prelude.extend(transaction.begin.iter().cloned());
         }
         self.state.last_insert_id_was_read |= statement.analysis.flags.uses_last_insert_id;
         let reply = follower
             .leg
             .run_for_client(&prelude, &statement.body, sink, &running)
             .await?;
+        // Before the leg goes back to work, which may be to wait for a lock.
+        let names = &statement.analysis.user_variables_written;
+        if let Some(literals) = ask_user_variables(&mut follower.leg, names).await {
+            self.record_user_variables(names, literals);
+            follower.leg.state_version = self.state.version();
+        }
         *self.slot(backend) = Slot::Away(follower.start());
         Ok(reply)
     }
 
-    /// A transaction that has lost the leg on `lost`: goes on where its reads give the same answers, or is rolled back.
+    /// A transaction that has lost the leg on `lost`: goes on where its reads give the same answers, or is rolled back. Never under a share.
     pub(super) async fn move_transaction(&mut self, lost: BackendId) -> Result<(), SessionError> {
         self.close_leg(lost);
         let Some(transaction) = &self.transaction else {
             return Ok(());
         };
-        let (lead, wrote, was_reader) = (
-            transaction.lead,
-            !transaction.entries.is_empty(),
-            transaction.reader == Some(lost),
-        );
-        if lead.is_some_and(|lead| lead != lost) && !was_reader {
-            return Ok(());
-        }
-        if lead.is_some() {
-            if self.group.is_online(lost) && wrote {
-                // Only the lead's connection is gone, and with it the order that its locks had decided.
-                return Err(SessionError::Retry(
-                    "the lead's connection was lost inside a transaction".into(),
-                ));
-            }
-            if !was_reader {
-                return Ok(());
-            }
-            // The next lead's leg holds the same writes; whether it shows the same rows must be proved there.
-            let (_share, new_lead) = self.group.order.enter().await;
-            self.become_writer(new_lead).await?;
-            // Unless that has proved it already, on its way to a new lead.
-            let unproved = self.transaction.as_ref().is_some_and(|t| t.reader == Some(lost));
-            return if unproved {
-                self.prove_reads(new_lead).await
+        let was_reader = transaction.reader == Some(lost);
+        let Some(lead) = transaction.lead else {
+            return if was_reader || lost == self.reader {
+                self.move_reading().await
             } else {
                 Ok(())
             };
+        };
+        if lead != lost && !was_reader {
+            return Ok(());
         }
-        let next = self.settle_reader().await;
+        if lead == lost && self.group.is_online(lost) && !transaction.entries.is_empty() {
+            // Only the lead's connection is gone, and with it the order that its locks had decided.
+            return Err(SessionError::Retry(
+                "the lead's connection was lost inside a transaction".into(),
+            ));
+        }
+        loop {
+            // The next lead's leg holds the same writes; whether it shows the same rows is proved there.
+            let (share, next) = self.group.order.enter().await;
+            match self.become_writer(next).await? {
+                Readiness::Again { lost_reader } => {
+                    drop(share);
+                    if let Some(other) = lost_reader.filter(|&other| other != lost) {
+                        return Box::pin(self.move_transaction(other)).await;
+                    }
+                }
+                Readiness::Ready => {
+                    // Unless that was done already, on the way to a new lead.
+                    let unproved = self.transaction.as_ref().is_some_and(|t| t.reader == Some(lost));
+                    return if unproved { self.prove_reads(next).await } else { Ok(()) };
+                }
+            }
+        }
+    }
+
+    /// Moves a transaction that has only read.
+    async fn move_reading(&mut self) -> Result<(), SessionError> {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.reader = None;
+        }
         let mut attempts = 0;
         loop {
-            let result = self.begin_again(next).await;
-            match result {
+            let next = self.settle_reader().await;
+            match self.begin_again(next).await {
                 Ok(()) => return self.prove_reads(next).await,
-                Err(error) => match self.after_failure(next, error, &mut attempts).await? {
-                    Verdict::Alive => {}
-                    Verdict::Evicted => return Box::pin(self.move_transaction(next)).await,
-                },
+                Err(error) => {
+                    self.after_failure(next, error, &mut attempts).await?;
+                }
             }
         }
     }
@@ -256,17 +296,24 @@ impl<W: World> Session<W> {
         if names.is_empty() {
             return Ok(());
         }
-        let names: Vec<&[u8]> = names.iter().map(Name::as_bytes).collect();
-        let sql = value::user_variable_question(&names);
-        let answers = self.ask(backend, &sql).await.unwrap_or_default();
-        for (name, literal) in names.into_iter().zip(value::user_variable_literals(&answers)) {
-            self.state.record_user_variable(name, &literal);
+        let Slot::Mine(leg) = self.slot(backend) else {
+            // A leg at work as a follower was asked before it went back to work.
+            return Ok(());
+        };
+        if let Some(literals) = ask_user_variables(leg, names).await {
+            self.record_user_variables(names, literals);
         }
         let version = self.state.version();
         if let Slot::Mine(leg) = self.slot(backend) {
             leg.state_version = version;
         }
         Ok(())
+    }
+
+    fn record_user_variables(&mut self, names: &[Name], literals: Vec<Vec<u8>>) {
+        for (name, literal) in names.iter().zip(literals) {
+            self.state.record_user_variable(name.as_bytes(), &literal);
+        }
     }
 
     /// One row of values from a leg of the open transaction, which may be at work as a follower.
@@ -304,4 +351,22 @@ impl<W: World> Session<W> {
             });
         }
     }
+}
+
+/// The values of user variables on a leg, as literals; `None` if there are none to ask for, or the leg does not answer.
+async fn ask_user_variables<L: Leg>(leg: &mut OpenLeg<L>, names: &[Name]) -> Option<Vec<Vec<u8>>> {
+    if names.is_empty() {
+        return None;
+    }
+    let names: Vec<&[u8]> = names.iter().map(Name::as_bytes).collect();
+    let question = Body::query(&value::user_variable_question(&names));
+    let mut collect = Collect::default();
+    leg.run(&[], &question, &mut collect).await.ok()?;
+    let answers = value::read_one_row(&collect)?;
+    Some(value::user_variable_literals(&answers).collect())
+}
+
+/// Whether a read begins a transaction under `autocommit=0`, as it does on a server when it opens a table.
+fn reads_a_table(statement: &Statement) -> bool {
+    !matches!(&statement.analysis.tables, TouchedTables::Known(names) if names.is_empty())
 }

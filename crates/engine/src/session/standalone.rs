@@ -93,7 +93,7 @@ impl<W: World> Session<W> {
     }
 
     /// What the lead did is not known, and no other server has done it: the others go on without the lead. False if it is the last server.
-    fn doubt(&self, lead: BackendId, reason: &str) -> bool {
+    pub(super) fn doubt(&self, lead: BackendId, reason: &str) -> bool {
         self.group.evict(lead, reason)
     }
 

@@ -1,5 +1,6 @@
 //! Writes: the lead executes first and decides the order, followers execute what it answered.
 
+use super::writers::Readiness;
 use super::{Session, Slot};
 use crate::error::SessionError;
 use crate::follower::{Executed, is_lock_trouble_of};
@@ -79,14 +80,32 @@ impl<W: World> Session<W> {
         let mut attempts = 0;
         loop {
             let (share, lead) = self.group.order.enter().await;
-            self.become_writer(lead).await?;
+            if let Readiness::Again { lost_reader } = self.become_writer(lead).await? {
+                drop(share);
+                if let Some(lost) = lost_reader {
+                    self.move_transaction(lost).await?;
+                }
+                continue;
+            }
             let mut context = self.context(statement);
             context.own.extend(insert_id_read.clone());
+            let fate = self
+                .transaction
+                .as_ref()
+                .map(|t| Arc::clone(&t.fate))
+                .unwrap_or_default();
+            fate.put_in_flight();
             let result = self.run_on_lead(lead, &context.own, statement, sink).await;
             let reply = match result {
                 Ok(reply) => reply,
                 Err(error) => {
                     drop(share);
+                    if matches!(error, LegError::Protocol(_)) && !self.doubt(lead, &error.to_string()) {
+                        // A refused BEGIN, for example: the statement may have committed by itself there.
+                        return Err(SessionError::Fatal(format!(
+                            "the outcome of the statement is not known: {error}"
+                        )));
+                    }
                     self.after_failure(lead, error, &mut attempts).await?;
                     if !sink.start_over() {
                         return Err(SessionError::Fatal("the lead died in the middle of a result".into()));
@@ -97,7 +116,9 @@ impl<W: World> Session<W> {
             };
             let outcome = outcome_of(&reply.reply);
             if reply.reply.err().is_some() {
-                if !alone {
+                if alone {
+                    fate.abandon();
+                } else {
                     self.after_error(lead, statement, context, outcome, share).await?;
                 }
                 return Ok(reply.last_frame);
@@ -107,8 +128,10 @@ impl<W: World> Session<W> {
                 self.keep_warnings(lead).await;
             }
             let still_open = outcome.in_transaction;
-            self.note_insert_id(insert_id(&outcome));
-            self.pass_on(statement, context, outcome, share);
+            let generated_id = self.generated_id(lead, statement, &outcome).await?;
+            fate.survived();
+            self.note_insert_id(generated_id.unwrap_or(0));
+            self.pass_on(lead, statement, context, outcome, generated_id, share);
             self.capture_variables(lead, &statement.analysis.user_variables_written)
                 .await?;
             if !still_open {
@@ -209,6 +232,31 @@ impl<W: World> Session<W> {
         Some(query_payload(format!("SET LAST_INSERT_ID={value}").as_bytes()))
     }
 
+    /// The first auto-increment value that a statement generated, if any. An upsert that only updated reports the key of a row that it
+    /// updated, which must not be forced on followers: their first row would collide with another one.
+    async fn generated_id(
+        &mut self,
+        lead: BackendId,
+        statement: &Statement,
+        outcome: &Outcome,
+    ) -> Result<Option<u64>, SessionError> {
+        let reported = Some(insert_id(outcome)).filter(|&id| id > 0 && forces_insert_id(statement));
+        let (Some(id), true) = (reported, statement.analysis.flags.on_duplicate_key) else {
+            return Ok(reported);
+        };
+        let before = self.state.last_insert_id;
+        let answer = self.ask(lead, b"SELECT LAST_INSERT_ID()").await;
+        let Some([answer, ..]) = answer.as_deref() else {
+            return Err(SessionError::Retry(
+                "the lead was lost while its generated id was asked for".into(),
+            ));
+        };
+        let after = std::str::from_utf8(&answer.plain)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        Ok(Some(id).filter(|_| after == Some(id) && id != before))
+    }
+
     /// Remembers what LAST_INSERT_ID() says now on every leg.
     pub(super) fn note_insert_id(&mut self, id: u64) {
         if id > 0 {
@@ -218,12 +266,21 @@ impl<W: World> Session<W> {
     }
 
     /// Gives the followers a statement that the lead has executed.
-    fn pass_on(&mut self, statement: &Statement, context: Context, outcome: Outcome, share: Arc<Share>) {
+    fn pass_on(
+        &mut self,
+        lead: BackendId,
+        statement: &Statement,
+        context: Context,
+        outcome: Outcome,
+        generated_id: Option<u64>,
+        share: Arc<Share>,
+    ) {
         let changes_state = !context.state.is_empty() || statement.analysis.class == Class::TemporaryDdl;
         let executed = Arc::new(Executed {
             body: statement.body.clone(),
             context: context.all(),
-            forces_insert_id: forces_insert_id(statement),
+            generated_id,
+            lead,
             outcome,
             changes_state,
         });
@@ -254,11 +311,21 @@ impl<W: World> Session<W> {
         let survived = match leg.ask_in_transaction().await {
             Ok(open) => open,
             Err(error) => {
+                drop(share);
                 let mut attempts = 0;
                 self.after_failure(lead, error, &mut attempts).await?;
+                if is_lock_trouble_of(&outcome) {
+                    // Whether this error rolled the transaction back can no longer be asked.
+                    return Err(SessionError::Retry(
+                        "the lead was lost after an error in a transaction".into(),
+                    ));
+                }
                 return self.move_transaction(lead).await;
             }
         };
+        if survived && let Some(transaction) = &self.transaction {
+            transaction.fate.survived();
+        }
         outcome.in_transaction = survived;
         let is_plain = matches!(
             statement.analysis.class,
@@ -268,12 +335,12 @@ impl<W: World> Session<W> {
             (true, true) => Ok(()),
             // A routine, or a statement that was not understood, may have done part of its work before it failed.
             (true, false) => {
-                self.pass_on(statement, context, outcome, share);
+                self.pass_on(lead, statement, context, outcome, None, share);
                 Ok(())
             }
             // It may also have committed what was open before it failed. Only lock trouble rolls back.
             (false, false) if !is_lock_trouble_of(&outcome) => {
-                self.pass_on(statement, context, outcome, share);
+                self.pass_on(lead, statement, context, outcome, None, share);
                 self.finish_committed().await
             }
             (false, _) => {

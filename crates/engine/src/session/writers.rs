@@ -3,19 +3,32 @@
 use super::{Session, Slot};
 use crate::error::SessionError;
 use crate::follower::{Follower, Opening};
+use crate::group::Verdict;
 use crate::io::{BackendId, Discard, World};
 use crate::statement::Body;
 use std::sync::Arc;
 
+/// Whether a transaction may write under the lead that was asked for.
+#[must_use]
+pub(super) enum Readiness {
+    Ready,
+    /// The lead, or the server on which the snapshot is, has been lost meanwhile: give the share up, move the transaction if its reader is
+    /// lost, and enter again.
+    Again {
+        lost_reader: Option<BackendId>,
+    },
+}
+
 impl<W: World> Session<W> {
-    /// Makes sure that the lead's leg is at hand and every other online server has a follower, all with the transaction so far.
-    pub(super) async fn become_writer(&mut self, lead: BackendId) -> Result<(), SessionError> {
+    /// Makes sure that the lead's leg is at hand and every other online server has a follower, all with the transaction so far. Under a share
+    /// of the epoch in which `lead` leads, so it never enters an epoch itself: it would wait for that share.
+    pub(super) async fn become_writer(&mut self, lead: BackendId) -> Result<Readiness, SessionError> {
         let Some(current) = self.transaction.as_ref().map(|t| t.lead) else {
-            return Ok(());
+            return Ok(Readiness::Ready);
         };
         let at_hand = matches!(self.slot(lead), Slot::Mine(_));
         match current {
-            Some(current) if current == lead && at_hand => Ok(()),
+            Some(current) if current == lead && at_hand => Ok(Readiness::Ready),
             None => self.open_writing_legs(lead).await,
             Some(current) => {
                 if current != lead {
@@ -27,13 +40,12 @@ impl<W: World> Session<W> {
     }
 
     /// A follower becomes the lead: what it was given is executed first.
-    async fn promote(&mut self, old: BackendId, lead: BackendId) -> Result<(), SessionError> {
+    async fn promote(&mut self, old: BackendId, lead: BackendId) -> Result<Readiness, SessionError> {
         let held_work = self
             .transaction
             .as_ref()
             .is_some_and(|t| !t.entries.is_empty() || t.reader == Some(lead));
-        let was_away = matches!(self.slot(lead), Slot::Away(_) | Slot::Mine(_));
-        if held_work && !was_away {
+        if held_work && matches!(self.slot(lead), Slot::Closed) {
             return Err(SessionError::Retry("the new lead's leg was lost as well".into()));
         }
         if let Err(error) = self.take_mine(lead).await {
@@ -44,57 +56,53 @@ impl<W: World> Session<W> {
             }
             let mut attempts = 0;
             self.after_failure(lead, error, &mut attempts).await?;
+            return Ok(Readiness::Again { lost_reader: None });
         }
         let Some(transaction) = &mut self.transaction else {
-            return Ok(());
+            return Ok(Readiness::Ready);
         };
         transaction.lead = Some(lead);
         if transaction.reader == Some(old) && old != lead {
-            return self.prove_reads(lead).await;
+            self.prove_reads(lead).await?;
         }
-        Ok(())
+        Ok(Readiness::Ready)
     }
 
-    async fn open_writing_legs(&mut self, lead: BackendId) -> Result<(), SessionError> {
+    async fn open_writing_legs(&mut self, lead: BackendId) -> Result<Readiness, SessionError> {
         let mut attempts = 0;
         let online = self.group.view().online.clone();
         for &backend in &online {
-            loop {
-                match self.told_leg(backend).await {
-                    Ok(()) => break,
-                    Err(error) => {
-                        self.after_failure(backend, error, &mut attempts).await?;
-                        if self.transaction.as_ref().is_some_and(|t| t.reader == Some(backend)) {
-                            Box::pin(self.move_transaction(backend)).await?;
-                        }
-                        if !self.group.is_online(backend) {
-                            break;
-                        }
-                    }
+            while let Err(error) = self.told_leg(backend).await {
+                let verdict = self.after_failure(backend, error, &mut attempts).await?;
+                if self.transaction.as_ref().is_some_and(|t| t.reader == Some(backend)) {
+                    return Ok(Readiness::Again {
+                        lost_reader: Some(backend),
+                    });
+                }
+                if verdict == Verdict::Evicted {
+                    break;
                 }
             }
         }
         if !self.group.is_online(lead) {
-            // The caller asks for the lead again; nothing has been sent to any.
-            let (_share, next) = self.group.order.enter().await;
-            return Box::pin(self.open_writing_legs(next)).await;
+            return Ok(Readiness::Again { lost_reader: None });
         }
         let Some(transaction) = &self.transaction else {
-            return Ok(());
+            return Ok(Readiness::Ready);
         };
         let opening = Opening {
             state: Arc::new(self.state.since(0).collect()),
             state_version: self.state.version(),
             begin: transaction.begin.clone(),
         };
-        let entries = transaction.entries.clone();
+        let (entries, fate) = (transaction.entries.clone(), Arc::clone(&transaction.fate));
         for &backend in online.iter().filter(|&&backend| backend != lead) {
             let Slot::Mine(leg) = std::mem::replace(self.slot(backend), Slot::Closed) else {
                 continue;
             };
             let began = leg.in_transaction;
             let (group, identity) = (Arc::clone(&self.group), Arc::clone(&self.identity));
-            let mut follower = Follower::new(group, identity, opening.clone(), *leg, began);
+            let mut follower = Follower::new(group, identity, opening.clone(), *leg, Arc::clone(&fate));
             entries
                 .iter()
                 .for_each(|entry| follower.enqueue(Arc::clone(entry), None));
@@ -115,7 +123,7 @@ impl<W: World> Session<W> {
             transaction.state_version = version;
             transaction.opening = opening;
         }
-        Ok(())
+        Ok(Readiness::Ready)
     }
 
     async fn begin_again_on_lead(&mut self, lead: BackendId) -> Result<(), SessionError> {
@@ -145,13 +153,14 @@ impl<W: World> Session<W> {
     pub(super) async fn restore_followers(&mut self, lead: BackendId) {
         let Some(transaction) = &self.transaction else { return };
         let (opening, entries) = (transaction.opening.clone(), transaction.entries.clone());
+        let fate = Arc::clone(&transaction.fate);
         let online = self.group.view().online.clone();
         for backend in online.into_iter().filter(|&backend| backend != lead) {
             if !matches!(self.slot(backend), Slot::Closed) {
                 continue;
             }
             let (group, identity) = (Arc::clone(&self.group), Arc::clone(&self.identity));
-            match Follower::open(group, identity, opening.clone(), backend).await {
+            match Follower::open(group, identity, opening.clone(), backend, Arc::clone(&fate)).await {
                 Ok(mut follower) => {
                     entries
                         .iter()

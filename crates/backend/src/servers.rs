@@ -1,0 +1,117 @@
+//! The engine's door to the configured servers.
+
+use crate::BackendError;
+use crate::control::{AskError, ControlPool};
+use crate::dialer::Dialer;
+use crate::facts::Probe;
+use crate::leg::{MysqlLeg, query};
+use crate::locks::LockWaits;
+use grove_config::{Backend, Timeouts};
+use grove_engine::io::{BackendId, Discard, Identity, KillKind, Leg, LegError, ServerFacts, Servers};
+use grove_wire::ReplyShape;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// ER_NO_SUCH_THREAD
+const NO_SUCH_THREAD: u16 = 1094;
+
+/// Control connections per server for kills and questions about locks; the probe has one of its own that nothing else can occupy.
+const CONTROL_CONNECTIONS: usize = 2;
+
+/// The configured servers, by their place in the configuration.
+pub struct MysqlServers {
+    servers: Vec<Server>,
+    connect_limit: Duration,
+}
+
+struct Server {
+    dialer: Arc<Dialer>,
+    probe: Probe,
+    control: ControlPool,
+    lock_waits: LockWaits,
+}
+
+impl MysqlServers {
+    /// Prepares to reach these servers; nothing is dialed yet. Must name them in the order of the group's members.
+    pub fn new(backends: &[Backend], timeouts: &Timeouts) -> Result<Self, BackendError> {
+        let server = |backend: &Backend| {
+            let dialer = Arc::new(Dialer::new(backend, timeouts.connect)?);
+            let pool = |size| ControlPool::new(Arc::clone(&dialer), backend, size, timeouts.probe);
+            Ok(Server {
+                probe: Probe::new(pool(1)),
+                control: pool(CONTROL_CONNECTIONS),
+                lock_waits: LockWaits::new(timeouts.probe),
+                dialer,
+            })
+        };
+        Ok(Self {
+            servers: backends.iter().map(server).collect::<Result<_, _>>()?,
+            connect_limit: timeouts.connect,
+        })
+    }
+
+    fn server(&self, backend: BackendId) -> Result<&Server, LegError> {
+        self.servers
+            .get(usize::from(backend.0))
+            .ok_or_else(|| LegError::Lost(format!("there is no server number {}", backend.0)))
+    }
+}
+
+impl Servers for MysqlServers {
+    type Leg = MysqlLeg;
+
+    async fn connect(&self, backend: BackendId, identity: &Arc<Identity>) -> Result<MysqlLeg, LegError> {
+        let (mut leg, _) = self.server(backend)?.dialer.open(identity).await?;
+        if identity.collation > u16::from(u8::MAX) {
+            let announced = timeout(self.connect_limit, announce_collation(&mut leg, identity.collation)).await;
+            announced.map_err(|_| LegError::Timeout(self.connect_limit))??;
+        }
+        // An account without the privilege shows the server's own id instead; nothing else depends on it.
+        leg.send_own(&format!("SET pseudo_thread_id={}", identity.connection_id))
+            .await?;
+        Ok(leg)
+    }
+
+    async fn probe(&self, backend: BackendId) -> Result<ServerFacts, LegError> {
+        self.server(backend)?.probe.ask().await
+    }
+
+    async fn blockers(&self, backend: BackendId, thread_id: u32) -> Result<Vec<u32>, LegError> {
+        let server = self.server(backend)?;
+        server.lock_waits.blockers_of(&server.control, thread_id).await
+    }
+
+    async fn kill(&self, backend: BackendId, thread_id: u32, kind: KillKind) -> Result<(), LegError> {
+        let what = match kind {
+            KillKind::Query => "QUERY",
+            KillKind::Connection => "CONNECTION",
+        };
+        let server = self.server(backend)?;
+        match server.control.ask(&format!("KILL {what} {thread_id}")).await {
+            Ok(_) => Ok(()),
+            Err(AskError::Refused(err)) if err.code == NO_SUCH_THREAD => Ok(()),
+            Err(AskError::Leg(error)) => Err(error),
+            Err(error @ AskError::Refused(_)) => {
+                Err(LegError::Protocol(format!("{}: KILL: {error}", server.control.name())))
+            }
+        }
+    }
+}
+
+/// A handshake response has one byte for the collation, and larger ids (MySQL's newest, MariaDB's UCA 14.0.0 ones) come from COM_CHANGE_USER,
+/// which has two. Both servers take an id as value of `collation_connection`, as they write it to the binary log; MariaDB does not do so for
+/// the character sets, and the values of one SET are taken before any is changed.
+async fn announce_collation(leg: &mut MysqlLeg, id: u16) -> Result<(), LegError> {
+    let statements = [
+        query(&format!("SET collation_connection={id}")),
+        query("SET character_set_client=@@character_set_connection, character_set_results=@@character_set_connection"),
+    ];
+    leg.send(&statements).await?;
+    let mut refused = None;
+    for _ in &statements {
+        let reply = leg.receive(ReplyShape::SingleOk, &mut Discard).await?;
+        refused = refused.or_else(|| reply.reply.err().cloned());
+    }
+    refused.map_or(Ok(()), |err| Err(LegError::Refused(err)))
+}

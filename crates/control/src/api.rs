@@ -1,0 +1,104 @@
+//! The routes and the JSON they answer with.
+//!
+//! Field names here are a promise to operators' scripts: a field may be added, none is renamed.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State as Shared;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use grove_engine::{MemberState, MemberStatus};
+use grove_telemetry::Metrics;
+use serde::Serialize;
+
+use crate::{Members, timestamp};
+
+/// What the routes answer from.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) members: Arc<dyn Members>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+pub(crate) fn router(state: State) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/servers", get(servers))
+        .route("/metrics", get(metrics))
+        .with_state(state)
+}
+
+/// The answer of `/health`.
+#[derive(Serialize)]
+struct Health {
+    /// `ok` while clients can be served, else `no server is online`.
+    status: &'static str,
+    /// Servers that take reads and writes.
+    online: usize,
+    /// Servers in the configuration.
+    servers: usize,
+}
+
+/// One item of `/servers`.
+#[derive(Serialize)]
+struct Server {
+    name: String,
+    /// `online`, `unreachable` (the last server, which does not answer) or `failed` (out of the group).
+    state: &'static str,
+    /// Why it is in this state.
+    reason: String,
+    /// Since when, in RFC 3339.
+    since: String,
+    /// Whether it executes every write first.
+    lead: bool,
+    /// Client sessions whose reads go to it.
+    sessions: usize,
+}
+
+impl From<MemberStatus> for Server {
+    fn from(status: MemberStatus) -> Self {
+        Self {
+            name: status.name,
+            state: match status.state {
+                MemberState::Online => "online",
+                MemberState::Unreachable => "unreachable",
+                MemberState::Failed => "failed",
+            },
+            reason: status.reason,
+            since: timestamp::rfc3339(status.since_unix_micros),
+            lead: status.is_lead,
+            sessions: status.sessions,
+        }
+    }
+}
+
+async fn health(Shared(state): Shared<State>) -> (StatusCode, Json<Health>) {
+    let statuses = state.members.statuses();
+    let servers = statuses.len();
+    let online = statuses
+        .iter()
+        .filter(|status| status.state == MemberState::Online)
+        .count();
+    let (code, status) = match online {
+        0 => (StatusCode::SERVICE_UNAVAILABLE, "no server is online"),
+        _ => (StatusCode::OK, "ok"),
+    };
+    let health = Health {
+        status,
+        online,
+        servers,
+    };
+    (code, Json(health))
+}
+
+async fn servers(Shared(state): Shared<State>) -> Json<Vec<Server>> {
+    Json(state.members.statuses().into_iter().map(Server::from).collect())
+}
+
+async fn metrics(Shared(state): Shared<State>) -> impl IntoResponse {
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (content_type, state.metrics.render())
+}

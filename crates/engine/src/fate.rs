@@ -1,0 +1,87 @@
+//! What a session tells its followers about the transaction that they work for.
+//!
+//! A follower that answers differently from the lead is evicted, but only if the lead still held the transaction's locks when the follower
+//! answered. A transaction that is gone on the lead (a deadlock's victim, a ROLLBACK, a lost connection) has released them there, and other
+//! sessions' statements may have overtaken what followers still have in their queues. So a follower waits until the session knows.
+
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::Notify;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// The lead's newest answer said that the transaction is open.
+    #[default]
+    Alive,
+    /// A statement is on its way to the lead; what becomes of the transaction is not known.
+    InFlight,
+    /// It is or will be rolled back everywhere.
+    Abandoned,
+}
+
+/// The fate of one transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Fate {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl Fate {
+    /// A statement goes to the lead.
+    pub fn put_in_flight(&self) {
+        self.change(State::InFlight);
+    }
+
+    /// The lead has answered, and the transaction is open there.
+    pub fn survived(&self) {
+        self.change(State::Alive);
+    }
+
+    /// The transaction is or will be rolled back everywhere; before anything is rolled back.
+    pub fn abandon(&self) {
+        self.change(State::Abandoned);
+    }
+
+    pub fn is_abandoned(&self) -> bool {
+        self.state() == State::Abandoned
+    }
+
+    /// Completes once it is known whether the transaction is abandoned, with the answer. Dropping the future loses nothing.
+    pub async fn known_abandoned(&self) -> bool {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.state() {
+                State::Alive => return false,
+                State::Abandoned => return true,
+                State::InFlight => changed.await,
+            }
+        }
+    }
+
+    /// Completes when the transaction is abandoned. Dropping the future loses nothing.
+    pub async fn abandoned(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_abandoned() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn state(&self) -> State {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, to: State) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if *state != State::Abandoned {
+            *state = to;
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+}

@@ -1,0 +1,391 @@
+//! One connection to a model server: commands in, replies out, and what the connection remembers in between.
+//!
+//! It is a task of its own, as a server's thread is: a client that goes away does not stop the statement that is running, and the
+//! transaction is rolled back only when the server notices.
+
+use super::execute::{Failure, Outcome, Running, Variables};
+use super::locks::TransactionId;
+use super::replies;
+use super::server::Server;
+use super::sql::{Insert, Level, Reach, RowLock, Sql};
+use bytes::Bytes;
+use grove_wire::StatusFlags;
+use grove_wire::command::{COM_INIT_DB, COM_PING, COM_QUERY, COM_STMT_CLOSE, COM_STMT_EXECUTE, COM_STMT_PREPARE};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Commands that were sent in one write.
+pub struct Flight {
+    /// When they arrive.
+    pub at: Instant,
+    pub commands: Vec<Bytes>,
+    pub fate: Fate,
+}
+
+/// What the network does to a flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Arrives,
+    /// The connection breaks after the server has executed this many of the commands; none of the replies from there on arrives.
+    BreaksAfter(usize),
+    /// The connection breaks in the middle of the reply to this command.
+    BreaksInReply(usize),
+}
+
+/// A piece of what the server sends.
+pub struct Piece {
+    /// When it arrives.
+    pub at: Instant,
+    pub bytes: Bytes,
+}
+
+/// The server's end of a connection's wire.
+pub struct Wire {
+    pub flights: mpsc::UnboundedReceiver<Flight>,
+    pub pieces: mpsc::UnboundedSender<Piece>,
+    /// The client has closed the connection in a way that discards what is on its way.
+    pub reset: Arc<AtomicBool>,
+}
+
+struct Connection {
+    server: Arc<Server>,
+    id: u32,
+    transaction: Option<TransactionId>,
+    autocommit: bool,
+    level: Level,
+    next_level: Option<Level>,
+    variables: Variables,
+    prepared: BTreeMap<u32, Sql>,
+}
+
+/// Starts a connection's task; its id.
+pub fn open(server: &Arc<Server>, wire: Wire) -> u32 {
+    let id = server.new_connection();
+    let connection = Connection {
+        server: Arc::clone(server),
+        id,
+        transaction: None,
+        autocommit: true,
+        level: Server::level_default(),
+        next_level: None,
+        variables: Variables {
+            seeds: (u64::from(server.id) * 77 + 1, u64::from(id)),
+            ..Variables::default()
+        },
+        prepared: BTreeMap::new(),
+    };
+    tokio::spawn(connection.live(wire));
+    id
+}
+
+impl Connection {
+    async fn live(mut self, wire: Wire) {
+        let server = Arc::clone(&self.server);
+        tokio::select! {
+            biased;
+            () = server.dies() => return,
+            () = self.serve(wire) => {}
+        }
+        let late = server.step(|state| {
+            let bound = if state.random.chance(50) { 10 } else { 1 };
+            state.random.below(bound * server.policy.notices_close_within + 1)
+        });
+        tokio::select! {
+            biased;
+            () = server.dies() => {}
+            () = tokio::time::sleep(Duration::from_millis(late)) => {
+                server.runs().await;
+                server.trace.event(&[62, u64::from(self.id)], || format!("s{} #{} is closed", server.id, self.id));
+                server.forget_connection(self.id);
+            }
+        }
+    }
+
+    async fn serve(&mut self, mut wire: Wire) {
+        let server = Arc::clone(&self.server);
+        while let Some(flight) = wire.flights.recv().await {
+            tokio::time::sleep_until(flight.at).await;
+            if wire.reset.load(Ordering::Relaxed) {
+                return;
+            }
+            for (index, command) in flight.commands.iter().enumerate() {
+                if flight.fate == Fate::BreaksAfter(index) {
+                    return;
+                }
+                server.runs().await;
+                if command.first() == Some(&COM_STMT_CLOSE) {
+                    self.prepared.remove(&statement_id(command));
+                    continue;
+                }
+                let reply = self.execute(command).await;
+                server.runs().await;
+                let delay = server.step(|state| state.random.below(server.policy.reply_delay + 1));
+                let at = Instant::now() + Duration::from_millis(delay);
+                if flight.fate == Fate::BreaksInReply(index) {
+                    let bytes = reply.slice(..reply.len() / 2);
+                    let _ = wire.pieces.send(Piece { at, bytes });
+                    return;
+                }
+                if flight.fate != Fate::BreaksAfter(index + 1) {
+                    let _ = wire.pieces.send(Piece { at, bytes: reply });
+                }
+            }
+            if flight.fate != Fate::Arrives {
+                return;
+            }
+        }
+    }
+
+    async fn execute(&mut self, command: &Bytes) -> Bytes {
+        // These two take the kill upon themselves.
+        let absorbs = matches!(command.first(), Some(&(COM_PING | COM_INIT_DB)));
+        let kill_waits = self.server.policy.kill_waits_for_statement && !absorbs;
+        let begun = self.server.step(|state| state.begin_statement(self.id, kill_waits));
+        let result = match begun {
+            Ok(()) => self.dispatch(command).await,
+            Err(failure) => Err(failure),
+        };
+        self.server.step(|state| state.end_statement(self.id));
+        let mut numbers = [63, u64::from(self.id), command.len() as u64, 0, 0];
+        match &result {
+            Ok(Outcome::Done {
+                affected, insert_id, ..
+            }) => (numbers[3], numbers[4]) = (*affected, *insert_id),
+            Ok(Outcome::Rows(rows)) => numbers[3] = rows.len() as u64 + 1000,
+            Ok(Outcome::Value(value)) => numbers[3] = *value as u64,
+            Ok(Outcome::Prepared(id)) => numbers[3] = u64::from(*id),
+            Err(failure) => numbers[4] = u64::from(failure.code().0),
+        }
+        self.server.trace.event(&numbers, || {
+            let text = match command.first() {
+                Some(&(COM_QUERY | COM_STMT_PREPARE)) => String::from_utf8_lossy(&command[1..]).into_owned(),
+                Some(&COM_STMT_EXECUTE) => format!("EXECUTE {}", self.prepared[&statement_id(command)]),
+                other => format!("command {other:?}"),
+            };
+            let open = if self.transaction.is_some() {
+                "in transaction"
+            } else {
+                ""
+            };
+            format!("s{} #{} {text} -> {result:?} {open}", self.server.id, self.id)
+        });
+        match result {
+            Ok(outcome) => replies::reply(&outcome, self.status()),
+            Err(failure) => replies::error(failure),
+        }
+    }
+
+    fn status(&self) -> StatusFlags {
+        let mut status = StatusFlags(0);
+        if self.transaction.is_some() {
+            status.insert(StatusFlags::IN_TRANS);
+        }
+        if self.autocommit {
+            status.insert(StatusFlags::AUTOCOMMIT);
+        }
+        status
+    }
+
+    async fn dispatch(&mut self, command: &Bytes) -> Result<Outcome, Failure> {
+        match command.first() {
+            Some(&COM_QUERY) => {
+                let sql = parse(&command[1..]);
+                self.query(&sql).await
+            }
+            Some(&COM_STMT_PREPARE) => {
+                let id = self.prepared.last_key_value().map_or(1, |(id, _)| id + 1);
+                self.prepared.insert(id, parse(&command[1..]));
+                Ok(Outcome::Prepared(id))
+            }
+            Some(&COM_STMT_EXECUTE) => {
+                let id = statement_id(command);
+                let sql = self.prepared.get(&id).cloned();
+                let sql =
+                    sql.unwrap_or_else(|| panic!("statement {id} is not prepared on s{} #{}", self.server.id, self.id));
+                self.query(&sql).await
+            }
+            Some(&(COM_PING | COM_INIT_DB)) => Ok(Outcome::nothing()),
+            other => panic!("the model does not understand command {other:?}"),
+        }
+    }
+
+    async fn query(&mut self, sql: &Sql) -> Result<Outcome, Failure> {
+        match sql {
+            Sql::Begin | Sql::BeginWithSnapshot => {
+                let level = self.next_level.take();
+                self.end(End::Commit);
+                self.next_level = level;
+                let id = self.begin();
+                if *sql == Sql::BeginWithSnapshot {
+                    self.server.step(|state| {
+                        let now = state.storage.now();
+                        if let Some(open) = state.transactions.get_mut(&id) {
+                            open.snapshot = Some(now);
+                        }
+                    });
+                }
+            }
+            Sql::Commit => self.end(End::Commit),
+            Sql::Rollback => self.end(End::RollBack),
+            Sql::Savepoint(name) => self.savepoint(name),
+            Sql::RollbackTo(name) => self.roll_back_to(name)?,
+            Sql::Release(_) | Sql::ShowWarnings => {}
+            Sql::Set(items) => items.iter().for_each(|(name, value)| self.set(name, value)),
+            Sql::Isolation { session, level } => match session {
+                Reach::Next => self.next_level = Some(*level),
+                Reach::Session => self.level = *level,
+            },
+            Sql::SelectLastInsertId => return Ok(Outcome::Value(self.variables.last_insert_id)),
+            Sql::Nothing => {}
+            Sql::Update { .. }
+            | Sql::Delete { .. }
+            | Sql::Insert(_)
+            | Sql::InsertSelect { .. }
+            | Sql::Select { .. } => {
+                return self.run(sql).await;
+            }
+        }
+        Ok(Outcome::nothing())
+    }
+
+    /// A statement that reads or writes rows, in the open transaction or in one of its own.
+    async fn run(&mut self, sql: &Sql) -> Result<Outcome, Failure> {
+        let inside = self.transaction.is_some() || !self.autocommit;
+        let transaction = match self.transaction {
+            Some(id) => id,
+            None => self.begin(),
+        };
+        let server = Arc::clone(&self.server);
+        let level = self.next_level.unwrap_or(self.level);
+        let locking = match sql {
+            Sql::Select {
+                table,
+                filter,
+                lock: RowLock::None,
+            } if inside && level == Level::Serializable => Some(Sql::Select {
+                table: *table,
+                filter: *filter,
+                lock: RowLock::Share,
+            }),
+            _ => None,
+        };
+        let mark = server.step(|state| state.transactions.get(&transaction).map_or(0, |open| open.undo.mark()));
+        let mut running = Running {
+            server: &server,
+            connection: self.id,
+            transaction,
+            level,
+            variables: &mut self.variables,
+        };
+        let mut result = running.run(locking.as_ref().unwrap_or(sql)).await;
+        self.variables.insert_id = None;
+        if result == Err(Failure::Deadlock) && wants_generated_key(sql) && server.policy.is_mariadb {
+            let surprises = server.step(|state| state.random.chance(500));
+            if surprises {
+                result = Err(Failure::VictimWithoutKey);
+            }
+        }
+        match result {
+            Err(failure) if failure.ends_transaction() => self.end(End::RollBack),
+            Err(_) if inside => server.step(|state| {
+                if let Some(open) = state.transactions.get_mut(&transaction) {
+                    state.storage.undo(&mut open.undo, mark);
+                }
+                release_generators(state, transaction, sql);
+            }),
+            Err(_) => self.end(End::RollBack),
+            Ok(_) if inside => server.step(|state| release_generators(state, transaction, sql)),
+            Ok(_) => self.end(End::Commit),
+        }
+        result
+    }
+
+    fn begin(&mut self) -> TransactionId {
+        let id = self.server.step(|state| state.begin(self.id));
+        self.transaction = Some(id);
+        id
+    }
+
+    fn end(&mut self, end: End) {
+        self.next_level = None;
+        if let Some(id) = self.transaction.take() {
+            self.server.step(|state| match end {
+                End::Commit => state.commit(id),
+                End::RollBack => state.roll_back(id),
+            });
+        }
+    }
+
+    fn savepoint(&mut self, name: &str) {
+        let Some(id) = self.transaction else { return };
+        self.server.step(|state| {
+            if let Some(open) = state.transactions.get_mut(&id) {
+                let mark = open.undo.mark();
+                open.savepoints.retain(|(other, _)| other != name);
+                open.savepoints.push((name.to_owned(), mark));
+            }
+        });
+    }
+
+    fn roll_back_to(&mut self, name: &str) -> Result<(), Failure> {
+        let id = self.transaction.ok_or(Failure::NoSavepoint)?;
+        self.server.step(|state| {
+            let open = state.transactions.get_mut(&id).ok_or(Failure::NoSavepoint)?;
+            let at = open.savepoints.iter().position(|(other, _)| other == name);
+            let at = at.ok_or(Failure::NoSavepoint)?;
+            let mark = open.savepoints[at].1;
+            open.savepoints.truncate(at + 1);
+            state.storage.undo(&mut open.undo, mark);
+            Ok(())
+        })
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        match name.to_ascii_uppercase().as_str() {
+            "TIMESTAMP" => self.variables.timestamp = value.replace('.', "").parse().ok(),
+            "RAND_SEED1" => self.variables.seeds.0 = value.parse().unwrap_or_default(),
+            "RAND_SEED2" => self.variables.seeds.1 = value.parse().unwrap_or_default(),
+            "INSERT_ID" => self.variables.insert_id = value.parse().ok(),
+            "LAST_INSERT_ID" => self.variables.last_insert_id = value.parse().unwrap_or_default(),
+            "AUTOCOMMIT" => {
+                self.autocommit = value != "0";
+                if self.autocommit {
+                    self.end(End::Commit);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+enum End {
+    Commit,
+    RollBack,
+}
+
+fn parse(text: &[u8]) -> Sql {
+    let text = String::from_utf8_lossy(text);
+    Sql::parse(&text).unwrap_or_else(|| panic!("the model does not understand: {text}"))
+}
+
+fn statement_id(command: &Bytes) -> u32 {
+    u32::from_le_bytes(command[1..5].try_into().unwrap())
+}
+
+fn wants_generated_key(sql: &Sql) -> bool {
+    match sql {
+        Sql::Insert(Insert { rows, .. }) => rows.iter().any(|row| row.k.is_none()),
+        Sql::InsertSelect { shift, .. } => shift.is_none(),
+        _ => false,
+    }
+}
+
+fn release_generators(state: &mut super::server::State, transaction: TransactionId, sql: &Sql) {
+    if let Some(table) = sql.changed_table() {
+        state.locks.release_generator(transaction, table);
+    }
+}

@@ -1,0 +1,15 @@
+//! A model of one MySQL or MariaDB server: rows with versions, row and gap locks, transactions, connections, and ways to fail.
+//!
+//! It is deterministic for a seed and one order of calls. Deliberately absent: sockets, authentication, every statement that is not a
+//! template of [`sql`].
+
+pub mod connection;
+mod execute;
+pub mod locks;
+mod replies;
+pub mod server;
+pub mod sql;
+pub mod storage;
+
+pub use replies::CAPABILITIES;
+pub use server::{Policy, Power, Server};

@@ -1,0 +1,139 @@
+//! The log, executed one unit after the other on an empty server, must give the tables that the servers have.
+
+use crate::model::{Policy, Server};
+use crate::random::Random;
+use crate::trace::{Detail, Trace};
+use crate::world::{SimulatedLeg, SimulatedWorld, Weather};
+use bytes::Bytes;
+use grove_engine::io::{BackendId, Discard, Leg, Servers, World};
+use grove_recovery_log::{Entry, LoggedStatement, MemoryLog, ResultOutcome, StatementBody};
+use grove_wire::{Reply, ReplyShape, ResultEnd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Replays the whole log on a new server.
+pub async fn replay(log: &MemoryLog, policy: &Policy) -> Result<Arc<Server>, String> {
+    let policy = Policy {
+        shuffles: 0,
+        reply_delay: 0,
+        notices_close_within: 0,
+        lock_wait_timeout: Duration::from_secs(1),
+        ..policy.clone()
+    };
+    let trace = Arc::new(Trace::new(Detail::DigestOnly));
+    let server = Server::new(0, policy, Random::new(1), Arc::clone(&trace));
+    let calm = Weather {
+        delay: 0,
+        spikes: 0,
+        breaks: 0,
+        refuses: 0,
+    };
+    let world = SimulatedWorld::new(vec![Arc::clone(&server)], calm, 0, trace, Random::new(2));
+    let identity = Arc::new(crate::client::identity(0));
+    let leg = world.servers().connect(BackendId(0), &identity).await;
+    let mut replica = Replica(leg.map_err(|error| error.to_string())?);
+    for entry in log.recent().1 {
+        match entry {
+            Entry::Unit(unit) => {
+                replica.run(b"BEGIN").await?;
+                for statement in &unit.statements {
+                    replica.repeat(statement).await?;
+                }
+                replica.run(b"COMMIT").await?;
+            }
+            Entry::Standalone(statement) => replica.repeat(&statement).await?,
+            Entry::Membership(_) => {}
+        }
+    }
+    Ok(server)
+}
+
+struct Replica(SimulatedLeg);
+
+impl Replica {
+    async fn repeat(&mut self, statement: &LoggedStatement) -> Result<(), String> {
+        let text = match &statement.body {
+            StatementBody::Text(text) | StatementBody::Execute { text, .. } => text.clone(),
+        };
+        let wanted = statement.outcome.results.last();
+        let id = match wanted {
+            Some(ResultOutcome::Ok { last_insert_id, .. }) => *last_insert_id,
+            _ => 0,
+        };
+        let inserts = text.starts_with(b"INSERT") || text.starts_with(b"REPLACE");
+        let first = if inserts && inserted(&text, wanted) { id } else { 0 };
+        self.run(b"SAVEPOINT replay").await?;
+        let mut reply = self.run_with(statement, &text, first).await?;
+        if let ResultEnd::Ok(ok) = reply.last()
+            && first > 0
+            && ok.last_insert_id > first
+        {
+            // The first generated key went to a row that was not inserted.
+            let earlier = 2 * first - ok.last_insert_id;
+            self.run(b"ROLLBACK TO replay").await?;
+            reply = self.run_with(statement, &text, earlier).await?;
+        }
+        let agrees = match (wanted, reply.last()) {
+            (
+                Some(ResultOutcome::Ok {
+                    affected_rows,
+                    last_insert_id,
+                    ..
+                }),
+                ResultEnd::Ok(ok),
+            ) => (*affected_rows, *last_insert_id) == (ok.affected_rows, ok.last_insert_id),
+            (Some(ResultOutcome::Rows { rows }), ResultEnd::Rows { rows: found, .. }) => rows == found,
+            (Some(ResultOutcome::Err { code }), ResultEnd::Err(err)) => *code == err.code,
+            _ => false,
+        };
+        let text = String::from_utf8_lossy(&text);
+        if agrees {
+            Ok(())
+        } else {
+            Err(format!("{text} answers {:?} instead of {wanted:?}", reply.last()))
+        }
+    }
+
+    /// Runs a statement with its context and its first generated key; 0 for none.
+    async fn run_with(&mut self, statement: &LoggedStatement, text: &[u8], first: u64) -> Result<Reply, String> {
+        for payload in &statement.context {
+            self.send(payload.clone()).await?;
+        }
+        if first > 0 {
+            self.run(format!("SET INSERT_ID={first}").as_bytes()).await?;
+        }
+        self.run(text).await
+    }
+
+    async fn run(&mut self, sql: &[u8]) -> Result<Reply, String> {
+        self.send(Bytes::from([&[grove_wire::command::COM_QUERY], sql].concat()))
+            .await
+    }
+
+    async fn send(&mut self, payload: Bytes) -> Result<Reply, String> {
+        self.0.send(&[payload]).await.map_err(|error| error.to_string())?;
+        let reply = self.0.receive(ReplyShape::Query, &mut Discard).await;
+        reply.map(|reply| reply.reply).map_err(|error| error.to_string())
+    }
+}
+
+/// Whether an upsert inserted a row: only then is its answer's id one that was generated.
+fn inserted(text: &[u8], outcome: Option<&ResultOutcome>) -> bool {
+    let upsert = String::from_utf8_lossy(text).contains("ON DUPLICATE");
+    let Some(ResultOutcome::Ok {
+        affected_rows, info, ..
+    }) = outcome
+    else {
+        return true;
+    };
+    let info = String::from_utf8_lossy(info);
+    let duplicates = info
+        .split("Duplicates: ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    match duplicates.and_then(|count| count.parse::<u64>().ok()) {
+        _ if !upsert => true,
+        Some(duplicates) => *affected_rows > 2 * duplicates,
+        None => *affected_rows == 1,
+    }
+}

@@ -1,0 +1,203 @@
+//! One seed: servers, faults and clients are drawn from it, run to their end, and what is left is checked.
+
+use crate::board::Board;
+use crate::client::{Client, Plan, Stop, Surroundings};
+use crate::faults::{self, Faults};
+use crate::model::{Policy, Power, Server};
+use crate::random::Random;
+use crate::trace::{Detail, Trace};
+use crate::verdict;
+use crate::world::{SimulatedServers, SimulatedWorld, Weather};
+use grove_engine::{Group, MemberSpec, Settings};
+use grove_recovery_log::MemoryLog;
+use grove_sql::Analyser;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Virtual time after which a seed counts as hanging.
+const BOUND: Duration = Duration::from_secs(600);
+
+/// Everything that is drawn before anything runs.
+pub struct Scenario {
+    pub servers: u16,
+    pub clients: i64,
+    pub plan: Plan,
+    pub faults: Faults,
+    pub spared: u16,
+    pub weather: Weather,
+    policies: Vec<Policy>,
+    random: Random,
+}
+
+/// What a seed came to.
+pub struct Report {
+    /// Number and digest of all events.
+    pub digest: (u64, u64),
+    pub violations: Vec<String>,
+    pub trace: String,
+    pub commits: u64,
+    pub evictions: u64,
+    pub deadlocks: u64,
+    pub restarts: u64,
+    pub errors: std::collections::BTreeMap<u16, u64>,
+    pub virtual_ms: u64,
+}
+
+impl Scenario {
+    pub fn draw(seed: u64) -> Self {
+        let mut random = Random::new(seed.wrapping_mul(0xD134_2543_DE82_EF95) ^ 0x5EED);
+        let servers = random.pick(&[2, 3, 3, 3, 4]);
+        let spared = random.below(u64::from(servers)) as u16;
+        let faults = Faults::draw(&mut random);
+        let is_mariadb = random.chance(500);
+        let common = Policy {
+            is_mariadb,
+            autoinc_lock_mode: random.pick(&[1, 2]),
+            lock_wait_timeout: Duration::from_secs(random.pick(&[1, 3, 10, 50])),
+            locks_entry_after_range: random.chance(500),
+            lost_keys_stay_lost: random.chance(100),
+            kill_waits_for_statement: is_mariadb,
+            gap_before_entry: true,
+            shuffles: 0,
+            reply_delay: 0,
+            notices_close_within: 2,
+        };
+        let policies = (0..servers)
+            .map(|_| Policy {
+                gap_before_entry: random.chance(500),
+                shuffles: random.pick(&[0, 0, 200, 800]),
+                reply_delay: random.pick(&[0, 1, 3, 10]),
+                notices_close_within: random.pick(&[0, 2, 20, 100]),
+                ..common.clone()
+            })
+            .collect();
+        Self {
+            servers,
+            clients: random.between(2, 6),
+            plan: Plan::draw(&mut random),
+            weather: Weather {
+                delay: random.pick(&[0, 1, 3, 8]),
+                spikes: random.pick(&[0, 0, 10, 50]),
+                breaks: if faults.breaks { random.pick(&[20, 100, 300]) } else { 0 },
+                refuses: if faults.breaks { random.pick(&[0, 10, 100]) } else { 0 },
+            },
+            faults,
+            spared,
+            policies,
+            random,
+        }
+    }
+
+    /// Runs the seed on a runtime of its own, in virtual time.
+    pub fn run(self, detail: Detail) -> Report {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(self.run_inside(detail))
+    }
+
+    async fn run_inside(mut self, detail: Detail) -> Report {
+        let trace = Arc::new(Trace::new(detail));
+        let began = tokio::time::Instant::now();
+        let policies = std::mem::take(&mut self.policies).into_iter();
+        let servers: Vec<Arc<Server>> = (0..self.servers)
+            .zip(policies)
+            .map(|(id, policy)| Server::new(id, policy, self.random.fork(), Arc::clone(&trace)))
+            .collect();
+        let world = SimulatedWorld::new(
+            servers,
+            self.weather.clone(),
+            self.spared,
+            Arc::clone(&trace),
+            self.random.fork(),
+        );
+        let doors = world.servers.clone();
+        let log = Arc::new(MemoryLog::new(1 << 20));
+        let specs = (0..self.servers).map(|id| MemberSpec {
+            name: format!("s{id}"),
+            weight: 1,
+        });
+        let settings = Settings::default();
+        let group = Group::form(world, specs.collect(), settings, log.clone(), Arc::default()).await;
+        let group = group.unwrap();
+        let around = Surroundings {
+            group: Arc::clone(&group),
+            analyser: Arc::new(Analyser::new(1000)),
+            board: Arc::new(Board::default()),
+            trace: Arc::clone(&trace),
+        };
+        let stop = CancellationToken::new();
+        for id in 0..self.servers {
+            tokio::spawn(Arc::clone(&group).watch(grove_engine::io::BackendId(id), stop.clone()));
+        }
+        let injured = faults::start(
+            self.faults.clone(),
+            self.spared,
+            doors.clone(),
+            self.random.fork(),
+            stop.clone(),
+        );
+        let bounded = tokio::time::timeout(BOUND, self.run_clients(&around)).await;
+        stop.cancel();
+        doors.network.calm_down();
+        let mut violations = std::mem::take(&mut around.board.notes().violations);
+        if bounded.is_err() {
+            let doing = around.board.notes().doing.clone();
+            violations.push(format!("hangs: {doing:?}\n{}", waits(&doors)));
+        } else if violations.is_empty() {
+            violations = verdict::check(&around, &doors, &log, &injured).await;
+        }
+        let notes = around.board.notes();
+        Report {
+            digest: trace.digest(),
+            violations,
+            trace: trace.text(),
+            commits: notes.commits,
+            restarts: group.metrics().follower_restarts.value(),
+            evictions: group.metrics().evictions.value(),
+            deadlocks: doors
+                .servers
+                .iter()
+                .map(|server| server.step(|state| state.locks.deadlocks))
+                .sum(),
+            errors: notes.errors.clone(),
+            virtual_ms: began.elapsed().as_millis() as u64,
+        }
+    }
+
+    async fn run_clients(&mut self, around: &Surroundings) {
+        let mut running = Vec::new();
+        for id in 1..=self.clients {
+            let (around, random, plan) = (around.clone(), self.random.fork(), self.plan);
+            running.push(tokio::spawn(async move {
+                let board = Arc::clone(&around.board);
+                let result = match Client::new(id, around, random, plan).await {
+                    Ok(mut client) => client.run().await,
+                    Err(Stop::Wrong(error)) => Err(error),
+                    Err(Stop::Left) => Ok(()),
+                };
+                if let Err(error) = result {
+                    board.violation(format!("client {id}: {error}"));
+                }
+            }));
+        }
+        for client in running {
+            if let Err(error) = client.await {
+                around.board.violation(format!("a client panicked: {error}"));
+            }
+        }
+    }
+}
+
+/// Who waits for whom on the servers.
+fn waits(doors: &SimulatedServers) -> String {
+    let lines = doors
+        .servers
+        .iter()
+        .filter(|server| server.power() == Power::On)
+        .map(|server| server.describe());
+    lines.collect()
+}

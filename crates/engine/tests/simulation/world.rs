@@ -1,0 +1,333 @@
+//! The engine's doors in the simulation: servers behind a network that delays and breaks, virtual time, seeded chance.
+
+use crate::model::connection::{self, Fate, Flight, Piece, Wire};
+use crate::model::{CAPABILITIES, Power, Server};
+use crate::random::Random;
+use crate::trace::Trace;
+use bytes::{Bytes, BytesMut};
+use grove_engine::io::{
+    BackendId, Clock, Entropy, Identity, KillKind, Leg, LegError, LegReply, ReplySink, ServerFacts, Servers, World,
+};
+use grove_wire::{CapabilityFlags, ReplyShape, ReplyWalker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Bounds that the real connector takes from the configuration.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the network may do.
+#[derive(Clone, Debug)]
+pub struct Weather {
+    /// Longest way of a flight, in milliseconds.
+    pub delay: u64,
+    /// In how many of 1000 flights the way takes up to a hundred times as long.
+    pub spikes: u64,
+    /// In how many of 10,000 flights the connection breaks.
+    pub breaks: u64,
+    /// In how many of 1000 cases a connection is refused although the server runs.
+    pub refuses: u64,
+}
+
+/// The world of one seed.
+pub struct SimulatedWorld {
+    pub servers: SimulatedServers,
+    clock: VirtualClock,
+    entropy: SeededEntropy,
+}
+
+impl SimulatedWorld {
+    pub fn new(
+        servers: Vec<Arc<Server>>,
+        weather: Weather,
+        spared: u16,
+        trace: Arc<Trace>,
+        mut random: Random,
+    ) -> Self {
+        let entropy = SeededEntropy(Mutex::new(random.fork()));
+        let network = Arc::new(Network {
+            weather,
+            spared,
+            calm: AtomicBool::new(false),
+            random: Mutex::new(random),
+            trace,
+        });
+        Self {
+            servers: SimulatedServers { servers, network },
+            clock: VirtualClock(Instant::now()),
+            entropy,
+        }
+    }
+}
+
+impl World for SimulatedWorld {
+    type Servers = SimulatedServers;
+    type Clock = VirtualClock;
+    type Entropy = SeededEntropy;
+
+    fn servers(&self) -> &SimulatedServers {
+        &self.servers
+    }
+
+    fn clock(&self) -> &VirtualClock {
+        &self.clock
+    }
+
+    fn entropy(&self) -> &SeededEntropy {
+        &self.entropy
+    }
+}
+
+/// Delays and breaks, drawn from one source in the order of the engine's calls.
+pub struct Network {
+    weather: Weather,
+    /// The server that nothing happens to, so that one always remains.
+    spared: u16,
+    calm: AtomicBool,
+    random: Mutex<Random>,
+    trace: Arc<Trace>,
+}
+
+impl Network {
+    /// From now on nothing breaks.
+    pub fn calm_down(&self) {
+        self.calm.store(true, Ordering::Relaxed);
+    }
+
+    fn draw<R>(&self, action: impl FnOnce(&mut Random) -> R) -> R {
+        action(&mut self.random.lock().unwrap())
+    }
+
+    fn may_break(&self, server: &Server) -> bool {
+        server.id != self.spared && !self.calm.load(Ordering::Relaxed)
+    }
+
+    fn delay(&self) -> Duration {
+        let weather = &self.weather;
+        Duration::from_millis(self.draw(|random| {
+            let bound = if random.chance(weather.spikes) {
+                weather.delay * 100
+            } else {
+                weather.delay
+            };
+            random.below(bound + 1)
+        }))
+    }
+
+    fn fate(&self, server: &Server, commands: usize) -> Fate {
+        if !self.may_break(server) {
+            return Fate::Arrives;
+        }
+        self.draw(|random| {
+            if random.below(10_000) >= self.weather.breaks {
+                return Fate::Arrives;
+            }
+            let at = random.below(commands as u64 + 1) as usize;
+            match random.below(3) {
+                0 if at < commands => Fate::BreaksInReply(at),
+                _ => Fate::BreaksAfter(at),
+            }
+        })
+    }
+}
+
+/// The servers of one seed.
+#[derive(Clone)]
+pub struct SimulatedServers {
+    pub servers: Vec<Arc<Server>>,
+    pub network: Arc<Network>,
+}
+
+impl SimulatedServers {
+    fn server(&self, backend: BackendId) -> &Arc<Server> {
+        &self.servers[usize::from(backend.0)]
+    }
+
+    /// A round trip on a connection of its own, which ends in an error if the server does not answer in time.
+    async fn reach(&self, backend: BackendId, timeout: Duration) -> Result<&Arc<Server>, LegError> {
+        let server = self.server(backend);
+        tokio::time::sleep(self.network.delay().min(timeout / 2)).await;
+        if server.power() == Power::Off {
+            return Err(LegError::Lost("connection refused".into()));
+        }
+        tokio::select! {
+            biased;
+            () = server.dies() => Err(LegError::Lost("connection reset".into())),
+            () = server.runs() => Ok(server),
+            () = tokio::time::sleep(timeout) => Err(LegError::Timeout(timeout)),
+        }
+    }
+}
+
+impl Servers for SimulatedServers {
+    type Leg = SimulatedLeg;
+
+    async fn connect(&self, backend: BackendId, _identity: &Arc<Identity>) -> Result<SimulatedLeg, LegError> {
+        let server = self.reach(backend, CONNECT_TIMEOUT).await?;
+        let network = &self.network;
+        if network.may_break(server) && network.draw(|random| random.chance(network.weather.refuses)) {
+            network.trace.event(&[70, u64::from(server.id)], || {
+                format!("s{} refuses a connection", server.id)
+            });
+            return Err(LegError::Lost("connection refused".into()));
+        }
+        let (to_server, flights) = mpsc::unbounded_channel();
+        let (pieces, from_server) = mpsc::unbounded_channel();
+        let reset = Arc::new(AtomicBool::new(false));
+        let wire = Wire {
+            flights,
+            pieces,
+            reset: Arc::clone(&reset),
+        };
+        let thread_id = connection::open(server, wire);
+        network.trace.event(&[71, u64::from(thread_id)], || {
+            format!("s{} #{thread_id} is open", server.id)
+        });
+        Ok(SimulatedLeg {
+            thread_id,
+            server: Arc::clone(server),
+            network: Arc::clone(network),
+            to_server,
+            from_server,
+            reset,
+            last_arrival: Instant::now(),
+        })
+    }
+
+    async fn probe(&self, backend: BackendId) -> Result<ServerFacts, LegError> {
+        let server = self.reach(backend, PROBE_TIMEOUT).await?;
+        Ok(ServerFacts {
+            version: "10.11.19-MariaDB".into(),
+            capabilities: CAPABILITIES,
+            collation: 45,
+            auth_plugin: "mysql_native_password".into(),
+            autoinc_lock_mode: server.policy.autoinc_lock_mode,
+            sql_mode: String::new(),
+            isolation: "REPEATABLE-READ".into(),
+            lock_wait_timeout_s: server.policy.lock_wait_timeout.as_secs() as u32,
+        })
+    }
+
+    async fn blockers(&self, backend: BackendId, thread_id: u32) -> Result<Vec<u32>, LegError> {
+        Ok(self.reach(backend, PROBE_TIMEOUT).await?.blockers(thread_id))
+    }
+
+    async fn kill(&self, backend: BackendId, thread_id: u32, kind: KillKind) -> Result<(), LegError> {
+        let server = self.reach(backend, PROBE_TIMEOUT).await?;
+        self.network.trace.event(&[72, u64::from(thread_id)], || {
+            format!("s{} #{thread_id} KILL {kind:?}", server.id)
+        });
+        server.kill_query(thread_id);
+        Ok(())
+    }
+}
+
+/// A leg in memory.
+pub struct SimulatedLeg {
+    thread_id: u32,
+    server: Arc<Server>,
+    network: Arc<Network>,
+    to_server: mpsc::UnboundedSender<Flight>,
+    from_server: mpsc::UnboundedReceiver<Piece>,
+    reset: Arc<AtomicBool>,
+    last_arrival: Instant,
+}
+
+impl SimulatedLeg {
+    fn lost(&self, when: &str) -> LegError {
+        let id = self.thread_id;
+        self.network.trace.event(&[73, u64::from(id)], || {
+            format!("s{} #{id} lost {when}", self.server.id)
+        });
+        LegError::Lost(format!("broken {when}"))
+    }
+}
+
+impl Leg for SimulatedLeg {
+    fn thread_id(&self) -> u32 {
+        self.thread_id
+    }
+
+    fn capabilities(&self) -> CapabilityFlags {
+        CAPABILITIES
+    }
+
+    async fn send(&mut self, commands: &[Bytes]) -> Result<(), LegError> {
+        let at = (Instant::now() + self.network.delay()).max(self.last_arrival);
+        self.last_arrival = at;
+        let flight = Flight {
+            at,
+            commands: commands.to_vec(),
+            fate: self.network.fate(&self.server, commands.len()),
+        };
+        let sent = self.to_server.send(flight);
+        sent.map_err(|_| self.lost("while sending"))
+    }
+
+    async fn receive<S: ReplySink>(&mut self, shape: ReplyShape, sink: &mut S) -> Result<LegReply, LegError> {
+        let Some(piece) = self.from_server.recv().await else {
+            return Err(self.lost("before the reply"));
+        };
+        tokio::time::sleep_until(piece.at).await;
+        let mut walker = ReplyWalker::new(shape, CAPABILITIES);
+        let walk = walker
+            .walk(&piece.bytes)
+            .map_err(|error| LegError::Protocol(error.to_string()))?;
+        sink.forward(&piece.bytes[..walk.forward])
+            .await
+            .map_err(LegError::ClientGone)?;
+        if !walk.done {
+            return Err(self.lost("in the middle of a reply"));
+        }
+        assert_eq!(
+            walk.forward + walk.last_len,
+            piece.bytes.len(),
+            "a model server sent too much"
+        );
+        Ok(LegReply {
+            reply: walker.finish(),
+            last_frame: BytesMut::from(&piece.bytes[walk.forward..]),
+        })
+    }
+
+    fn is_stale(&mut self) -> bool {
+        self.to_server.is_closed() || !self.from_server.is_empty() || self.from_server.is_closed()
+    }
+}
+
+impl Drop for SimulatedLeg {
+    fn drop(&mut self) {
+        // What is on its way may still reach the server, or be discarded with the connection.
+        let resets = self.network.draw(|random| random.chance(500));
+        self.reset.store(resets, Ordering::Relaxed);
+    }
+}
+
+/// Tokio's paused clock.
+pub struct VirtualClock(Instant);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn unix_micros(&self) -> u64 {
+        1_700_000_000_000_000 + self.0.elapsed().as_micros() as u64
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+/// The engine's own chance.
+pub struct SeededEntropy(Mutex<Random>);
+
+impl Entropy for SeededEntropy {
+    fn next_u64(&self) -> u64 {
+        self.0.lock().unwrap().next()
+    }
+}

@@ -1,0 +1,156 @@
+//! One authentication, at login or for COM_CHANGE_USER, as a server with the account's plugin does it.
+//!
+//! Source: MySQL Internals "Authentication Method". Grove knows the passwords, so the fast path of caching_sha2_password always works for a
+//! client that has the right one; a wrong one takes the full path, as on a server that has not seen the account yet.
+//! Invariant: every comparison takes the same time, and unknown users see the same packets.
+
+use super::accounts::{Account, Accounts};
+use super::challenge::fresh_challenge;
+use super::password_key::PasswordKey;
+use crate::error::LinkError;
+use crate::link::{Link, without_nul};
+use crate::refusal::UsingPassword;
+use bytes::Bytes;
+use grove_wire::auth::{self, AUTH_MORE_DATA, FAST_AUTH_OK, PERFORM_FULL_AUTH, REQUEST_PUBLIC_KEY};
+use grove_wire::handshake::{AuthSwitchRequest, CHALLENGE_LEN};
+
+/// A plugin that Grove speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plugin {
+    NativePassword,
+    CachingSha2Password,
+}
+
+impl Plugin {
+    /// The plugin of that name; the empty name is the one of clients that know no plugins.
+    pub fn named(name: &[u8]) -> Option<Self> {
+        match name {
+            b"" | b"mysql_native_password" => Some(Self::NativePassword),
+            b"caching_sha2_password" => Some(Self::CachingSha2Password),
+            _ => None,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NativePassword => auth::NATIVE_PASSWORD,
+            Self::CachingSha2Password => auth::CACHING_SHA2_PASSWORD,
+        }
+    }
+}
+
+/// What a client answered to a challenge.
+pub(crate) struct Answer {
+    /// `None` for a plugin that Grove does not speak.
+    pub plugin: Option<Plugin>,
+    pub challenge: [u8; CHALLENGE_LEN],
+    pub response: Bytes,
+}
+
+/// Why nobody is logged in.
+pub(crate) enum Denied {
+    Link(LinkError),
+    Password(UsingPassword),
+}
+
+impl From<LinkError> for Denied {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+/// The exchange.
+pub(crate) struct Authenticator<'a> {
+    pub link: &'a mut Link,
+    pub accounts: &'a Accounts,
+    pub password_key: &'a PasswordKey,
+}
+
+impl Authenticator<'_> {
+    /// Checks an answer; asks again, for `default`, if the client answered for a plugin that Grove does not speak.
+    pub async fn authenticate(&mut self, user: &[u8], answer: Answer, default: Plugin) -> Result<Account, Denied> {
+        let Some(plugin) = answer.plugin else {
+            return self.switch_to(user, default).await;
+        };
+        self.check(user, plugin, &answer.challenge, &answer.response).await
+    }
+
+    /// Asks with a fresh challenge.
+    pub async fn switch_to(&mut self, user: &[u8], plugin: Plugin) -> Result<Account, Denied> {
+        let challenge = fresh_challenge().ok_or_else(|| LinkError::Session("no random bytes".into()))?;
+        let request = AuthSwitchRequest {
+            plugin: plugin.name().into(),
+            challenge: challenge.to_vec(),
+        };
+        let response = self.ask(&request.encode()).await?;
+        self.check(user, plugin, &challenge, &response).await
+    }
+
+    async fn check(
+        &mut self,
+        user: &[u8],
+        plugin: Plugin,
+        challenge: &[u8; CHALLENGE_LEN],
+        response: &[u8],
+    ) -> Result<Account, Denied> {
+        let password = self.accounts.password(user).to_vec();
+        let using = match plugin {
+            Plugin::NativePassword => {
+                let expected = auth::native_password(&password, challenge);
+                if auth::equal(&expected, response) {
+                    return self.accept(user, response);
+                }
+                UsingPassword::of(response)
+            }
+            Plugin::CachingSha2Password => {
+                // A lone NUL is how clients of this plugin send an empty password.
+                let response = if response == [0] { &[] } else { response };
+                if self.check_caching_sha2(&password, challenge, response).await? {
+                    return self.accept(user, response);
+                }
+                UsingPassword::of(response)
+            }
+        };
+        Err(Denied::Password(using))
+    }
+
+    fn accept(&self, user: &[u8], response: &[u8]) -> Result<Account, Denied> {
+        let account = self.accounts.find(user).cloned();
+        account.ok_or_else(|| Denied::Password(UsingPassword::of(response)))
+    }
+
+    async fn check_caching_sha2(
+        &mut self,
+        password: &[u8],
+        challenge: &[u8; CHALLENGE_LEN],
+        response: &[u8],
+    ) -> Result<bool, LinkError> {
+        let expected = auth::caching_sha2_password(password, challenge);
+        if response.is_empty() || password.is_empty() {
+            return Ok(response.is_empty() && password.is_empty());
+        }
+        if auth::equal(&expected, response) {
+            let fast = [AUTH_MORE_DATA, FAST_AUTH_OK];
+            self.link.put_packet(&fast);
+            return Ok(true);
+        }
+        let sent = self.ask(&[AUTH_MORE_DATA, PERFORM_FULL_AUTH]).await?;
+        let given = if self.link.is_encrypted() {
+            Some(without_nul(&sent).to_vec())
+        } else if sent[..] == [REQUEST_PUBLIC_KEY] {
+            let key = [&[AUTH_MORE_DATA], self.password_key.public_pem()].concat();
+            let encrypted = self.ask(&key).await?;
+            self.password_key.decrypt(&encrypted, challenge)
+        } else {
+            // A client that has the key already does not ask for it.
+            self.password_key.decrypt(&sent, challenge)
+        };
+        let given = auth::caching_sha2_password(&given.unwrap_or_default(), challenge);
+        Ok(auth::equal(&expected, &given))
+    }
+
+    async fn ask(&mut self, packet: &[u8]) -> Result<Bytes, LinkError> {
+        self.link.send_packet(packet).await?;
+        self.link.receive_exactly().await
+    }
+}

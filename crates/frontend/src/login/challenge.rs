@@ -1,0 +1,36 @@
+//! Challenges: 20 random bytes that a client mixes into its answer.
+//!
+//! The servers send 7-bit bytes without NUL and `$`, because old clients treat the challenge as text; Grove does the same.
+
+use grove_wire::handshake::CHALLENGE_LEN;
+
+/// A new challenge; `None` if the system gives no random bytes.
+pub(crate) fn fresh_challenge() -> Option<[u8; CHALLENGE_LEN]> {
+    let mut challenge = [0; CHALLENGE_LEN];
+    aws_lc_rs::rand::fill(&mut challenge).ok()?;
+    for byte in &mut challenge {
+        *byte &= 0x7F;
+        // The two forbidden values become their neighbours, which costs a fraction of a bit.
+        if matches!(*byte, 0 | b'$') {
+            *byte += 1;
+        }
+    }
+    Some(challenge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_differ_and_are_text() {
+        let challenges = [(); 200].map(|()| fresh_challenge().unwrap());
+        assert!(
+            challenges
+                .iter()
+                .flatten()
+                .all(|byte| (1..0x80).contains(byte) && *byte != b'$')
+        );
+        assert_ne!(challenges[0], challenges[1]);
+    }
+}

@@ -1,0 +1,191 @@
+//! The connection phase: greeting, TLS, handshake response, authentication, the engine's session.
+//!
+//! Source: MySQL Internals "Connection Phase". The client's part of it is bounded by `listen.connect_timeout`; opening the session is
+//! bounded by the engine.
+
+mod accounts;
+mod authenticate;
+mod challenge;
+mod greeting;
+mod password_key;
+
+pub(crate) use accounts::{Account, Accounts};
+pub(crate) use authenticate::{Answer, Authenticator, Denied, Plugin};
+pub(crate) use challenge::fresh_challenge;
+pub(crate) use greeting::Offer;
+pub(crate) use password_key::PasswordKey;
+
+use crate::error::LinkError;
+use crate::link::Link;
+use crate::refusal::{self, UsingPassword};
+use crate::shared::Shared;
+use grove_engine::Session;
+use grove_engine::io::{Identity, World};
+use grove_sql::Flavor;
+use grove_wire::handshake::{CHALLENGE_LEN, HandshakeResponse};
+use grove_wire::{CapabilityFlags, OkPacket, StatusFlags};
+use std::sync::Arc;
+
+/// A client that has proved who it is.
+pub(crate) struct LoggedIn<W: World> {
+    pub session: Session<W>,
+    pub user: Arc<str>,
+    pub flavor: Flavor,
+    pub collation: u16,
+    pub max_packet_len: u32,
+    /// The greeting's challenge, for COM_CHANGE_USER by clients that know no plugins.
+    pub challenge: [u8; CHALLENGE_LEN],
+}
+
+/// What the client's part of the login gave.
+struct Proven {
+    account: Account,
+    response: HandshakeResponse,
+    challenge: [u8; CHALLENGE_LEN],
+}
+
+/// Logs a client in. A [`LinkError::Refused`] has not been sent yet.
+pub(crate) async fn log_in<W: World>(
+    shared: &Shared<W>,
+    link: &mut Link,
+    id: u32,
+    host: &str,
+) -> Result<LoggedIn<W>, LinkError> {
+    let facts = shared.group.server_facts();
+    let facts = facts.ok_or_else(|| LinkError::Refused(refusal::no_server()))?;
+    let offer = Offer::new(&facts, shared.tls.acceptor.is_some());
+    // Dropping the handshake may lose bytes, and ends the connection.
+    let proving = tokio::time::timeout(shared.connect_timeout, prove(shared, link, id, host, &offer));
+    let proven = tokio::select! {
+        biased;
+        proven = proving => proven.map_err(|_| LinkError::Silent(shared.connect_timeout))??,
+        () = shared.stop.cancelled() => return Err(LinkError::Cut),
+    };
+    let Proven {
+        account,
+        response,
+        challenge,
+    } = proven;
+    let collation = u16::from(response.collation);
+    let database = if response.database.is_empty() {
+        account.default_schema.clone()
+    } else {
+        response.database
+    };
+    let identity = Identity {
+        user: account.user.to_string(),
+        password: account.password.clone(),
+        capabilities: layout_of(link.capabilities),
+        collation,
+        max_packet_len: response.max_packet_len,
+        database: database.clone(),
+        connect_attributes: response.connect_attributes,
+        connection_id: id,
+    };
+    let lex_mode = offer.lex_mode(collation);
+    let opened = Session::open(
+        Arc::clone(&shared.group),
+        Arc::clone(&shared.analyser),
+        identity,
+        lex_mode,
+    );
+    let session = opened.await.map_err(session_refused)?;
+    link.send_packet(&first_ok(link.capabilities, &database)).await?;
+    Ok(LoggedIn {
+        session,
+        user: account.user,
+        flavor: offer.flavor(),
+        collation,
+        max_packet_len: response.max_packet_len,
+        challenge,
+    })
+}
+
+/// The client's part: greeting to the last packet before OK.
+async fn prove<W: World>(
+    shared: &Shared<W>,
+    link: &mut Link,
+    id: u32,
+    host: &str,
+    offer: &Offer,
+) -> Result<Proven, LinkError> {
+    let challenge = fresh_challenge().ok_or_else(|| LinkError::Session("no random bytes".into()))?;
+    link.send_packet(&offer.greeting(id, challenge).encode()).await?;
+    let payload = link.receive_exactly().await?;
+    let mut response = parse_response(&payload)?;
+    if asks_for_tls(&response, payload.len()) {
+        let acceptor = shared.tls.acceptor.as_ref();
+        let acceptor = acceptor.ok_or_else(|| LinkError::Refused(refusal::bad_handshake()))?;
+        link.start_tls(acceptor).await?;
+        response = parse_response(&link.receive_exactly().await?)?;
+    }
+    link.capabilities = offer.capabilities & response.capabilities;
+    if shared.tls.is_required && !link.is_encrypted() {
+        return Err(LinkError::Refused(refusal::insecure_transport()));
+    }
+    if !link.capabilities.contains(CapabilityFlags::SECURE_CONNECTION) {
+        return Err(LinkError::Refused(refusal::old_authentication()));
+    }
+    let mut authenticator = Authenticator {
+        link,
+        accounts: &shared.accounts,
+        password_key: &shared.password_key,
+    };
+    let answer = Answer {
+        plugin: Plugin::named(&response.auth_plugin),
+        challenge,
+        response: response.auth_response.clone().into(),
+    };
+    let proof = authenticator.authenticate(&response.user, answer, offer.plugin).await;
+    match proof {
+        Ok(account) => Ok(Proven {
+            account,
+            response,
+            challenge,
+        }),
+        Err(Denied::Link(error)) => Err(error),
+        Err(Denied::Password(password)) => Err(denied(shared, &response.user, host, password)),
+    }
+}
+
+fn parse_response(payload: &[u8]) -> Result<HandshakeResponse, LinkError> {
+    HandshakeResponse::parse(payload).map_err(|error| {
+        tracing::debug!(%error, "handshake response");
+        LinkError::Refused(refusal::bad_handshake())
+    })
+}
+
+fn asks_for_tls(response: &HandshakeResponse, payload_len: usize) -> bool {
+    payload_len == HandshakeResponse::SSL_REQUEST_LEN && response.capabilities.contains(CapabilityFlags::SSL)
+}
+
+fn denied<W: World>(shared: &Shared<W>, user: &[u8], host: &str, password: UsingPassword) -> LinkError {
+    shared.metrics().refused_logins.add(1);
+    LinkError::Refused(refusal::access_denied(user, host, password))
+}
+
+/// The capabilities that decide the layout of replies; encryption is a matter of each connection.
+pub(crate) fn layout_of(mut capabilities: CapabilityFlags) -> CapabilityFlags {
+    capabilities.remove(CapabilityFlags::SSL);
+    capabilities
+}
+
+/// The OK packet of a session that has just begun.
+pub(crate) fn first_ok(capabilities: CapabilityFlags, schema: &[u8]) -> Vec<u8> {
+    let mut ok = OkPacket {
+        status: StatusFlags::AUTOCOMMIT,
+        ..OkPacket::default()
+    };
+    if capabilities.contains(CapabilityFlags::SESSION_TRACK) && !schema.is_empty() {
+        ok = ok.tracking_schema(schema);
+    }
+    ok.encode(capabilities)
+}
+
+/// A session that the engine could not open.
+pub(crate) fn session_refused(error: grove_engine::SessionError) -> LinkError {
+    match error.to_err_packet() {
+        Some(err) => LinkError::Refused(err),
+        None => LinkError::Session(error.to_string()),
+    }
+}

@@ -1,0 +1,17 @@
+//! Clients on real sockets against a frontend whose servers are scripted: what a client sees, byte by byte, without a real server.
+
+// A test that cannot go on must fail, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
+mod raw;
+mod scripted;
+mod stage;
+
+mod commands;
+mod connections;
+mod hostile;
+mod login;
+mod prepared;
+mod several;
+mod shutdown;
+mod users;

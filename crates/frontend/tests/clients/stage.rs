@@ -1,0 +1,109 @@
+//! A frontend on a free port with one scripted server behind it.
+
+use crate::scripted::{ScriptedWorld, Seen};
+use grove_config::{Backend, BackendAddress, BackendTls, Config, ListenTlsMode, Secret, User};
+use grove_engine::io::ServerFacts;
+use grove_engine::{Group, MemberSpec, Settings};
+use grove_frontend::{DrainReport, Frontend};
+use grove_recovery_log::MemoryLog;
+use grove_sql::Analyser;
+use grove_telemetry::Metrics;
+use grove_wire::CapabilityFlags;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub struct Stage {
+    pub address: SocketAddr,
+    pub seen: Arc<Seen>,
+    pub metrics: Arc<Metrics>,
+    pub stop: CancellationToken,
+    serving: JoinHandle<DrainReport>,
+}
+
+/// A MySQL server's facts.
+pub fn mysql() -> ServerFacts {
+    ServerFacts {
+        version: "9.7.1".to_owned(),
+        capabilities: CapabilityFlags(0xFFFF_FFFF),
+        collation: 255,
+        auth_plugin: "caching_sha2_password".to_owned(),
+        autoinc_lock_mode: 1,
+        sql_mode: String::new(),
+        isolation: "REPEATABLE-READ".to_owned(),
+        lock_wait_timeout_s: 50,
+    }
+}
+
+/// A MariaDB server's facts: without LONG_PASSWORD, with extended capabilities.
+pub fn mariadb() -> ServerFacts {
+    ServerFacts {
+        version: "5.5.5-10.11.14-MariaDB".to_owned(),
+        capabilities: CapabilityFlags(0x1D_81FF_F7FE),
+        collation: 45,
+        auth_plugin: "mysql_native_password".to_owned(),
+        ..mysql()
+    }
+}
+
+impl Stage {
+    /// A stage with TLS off and the accounts `app`, `other` and `nobody` (without a password).
+    pub async fn open() -> Self {
+        Self::with(mysql(), |_| {}).await
+    }
+
+    pub async fn with(facts: ServerFacts, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config();
+        change(&mut config);
+        let (seen, metrics) = (Arc::new(Seen::default()), Arc::new(Metrics::default()));
+        let world = ScriptedWorld::new(facts, Arc::clone(&seen));
+        let member = MemberSpec {
+            name: "db1".to_owned(),
+            weight: 1,
+        };
+        let log = Arc::new(MemoryLog::new(16));
+        let group = Group::form(world, vec![member], Settings::default(), log, Arc::clone(&metrics));
+        let group = group.await.expect("the scripted server answers");
+        let analyser = Arc::new(Analyser::new(100));
+        let frontend = Frontend::bind(&config, group, analyser).await.expect("a free port");
+        let (address, stop) = (frontend.local_addr(), CancellationToken::new());
+        let serving = tokio::spawn(frontend.serve(stop.clone()));
+        Self {
+            address,
+            seen,
+            metrics,
+            stop,
+            serving,
+        }
+    }
+
+    pub async fn report(self) -> DrainReport {
+        self.serving.await.expect("the frontend does not fail")
+    }
+}
+
+fn config() -> Config {
+    let backend = Backend {
+        name: "db1".to_owned(),
+        address: BackendAddress::Socket("/nowhere".into()),
+        user: "grove".to_owned(),
+        password: Secret::new(""),
+        weight: 1,
+        tls: BackendTls::default(),
+    };
+    let user = |name: &str, password: &str, schema: Option<&str>| User {
+        name: name.to_owned(),
+        password: Secret::new(password),
+        default_schema: schema.map(str::to_owned),
+    };
+    let users = vec![
+        user("app", "app secret", None),
+        user("other", "other secret", Some("others")),
+        user("nobody", "", None),
+    ];
+    let mut config = Config::new(vec![backend], users);
+    config.listen.address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    config.listen.tls.mode = ListenTlsMode::Disabled;
+    config
+}

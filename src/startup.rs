@@ -1,0 +1,62 @@
+//! From a configuration to a group with at least one server.
+//!
+//! This is the one place that knows both the configuration's types and the engine's. How long servers are waited for is
+//! the engine's matter: [`Group::form`] says for each one why it waits.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use grove_backend::MysqlServers;
+use grove_config::{Backend, Config};
+use grove_engine::{Group, MemberSpec, Settings};
+use grove_recovery_log::MemoryLog;
+use grove_telemetry::Metrics;
+
+use crate::world::Reality;
+
+/// Write units that the in-memory log remembers, for operators only.
+const REMEMBERED_UNITS: usize = 1024;
+
+/// Forms the group of the servers that answer in time. Fails when none does.
+pub async fn form_group(config: &Config, metrics: Arc<Metrics>) -> anyhow::Result<Arc<Group<Reality>>> {
+    let servers = MysqlServers::new(&config.backends, &config.timeouts)?;
+    let specs = config.backends.iter().map(spec).collect();
+    let log = Arc::new(MemoryLog::new(REMEMBERED_UNITS));
+    let world = Reality::new(servers);
+    Group::form(world, specs, settings(config), log, metrics)
+        .await
+        .context("no server answers")
+}
+
+fn spec(backend: &Backend) -> MemberSpec {
+    MemberSpec {
+        name: backend.name.clone(),
+        weight: backend.weight,
+    }
+}
+
+/// The engine's settings as this configuration wants them.
+fn settings(config: &Config) -> Settings {
+    use grove_config::{ReadCommitted as Configured, ReadPolicy as Policy};
+    use grove_engine::{ReadCommitted, ReadPolicy};
+    Settings {
+        read_policy: match config.reads.policy {
+            Policy::LeastOutstanding => ReadPolicy::LeastOutstanding,
+            Policy::RoundRobin => ReadPolicy::RoundRobin,
+            Policy::Weighted => ReadPolicy::Weighted,
+            Policy::Latency => ReadPolicy::Latency,
+        },
+        read_committed: match config.writes.read_committed {
+            Configured::Gate => ReadCommitted::Gate,
+            Configured::Upgrade => ReadCommitted::Upgrade,
+        },
+        probe_interval: config.timeouts.probe_interval,
+        probe_failures: config.timeouts.probe_failures,
+        follower_lock_wait: config.timeouts.follower_lock_wait,
+        no_backend_wait: config.timeouts.no_backend_wait,
+        transaction_statements: config.limits.transaction_statements,
+        transaction_bytes: config.limits.transaction_bytes,
+        verified_reads: config.limits.verified_reads,
+        ..Settings::default()
+    }
+}

@@ -1,0 +1,19 @@
+//! Grove end to end: `proxyd` in front of real servers that each test starts itself.
+//!
+//! One module per topic. Most tests of the protocol and of session state run the same body against a fresh single server and through
+//! Grove, and compare what it noted: see [`stage`]. A missing server or driver is a failure, never a skip; a test whose course depends
+//! on chance prints its seed.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bytes;
+mod commands;
+mod drivers;
+mod hunt;
+mod kill;
+mod login;
+mod prepared;
+mod session_state;
+mod stage;
+mod survival;
+mod transactions;

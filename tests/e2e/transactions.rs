@@ -1,0 +1,365 @@
+//! Transactions without any fault: savepoints, deadlocks, implicit commits, own writes, snapshots, isolation levels.
+
+use std::time::Duration;
+
+use grove_testkit::equality::assert_servers_equal;
+use grove_testkit::{Cluster, Kind};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use crate::stage::{Notes, PROXYD, Place, assert_all_online, code, failing, one, run, same_as_direct};
+
+const ALL: &str = "SELECT COALESCE(GROUP_CONCAT(id, '=', v ORDER BY id), 'none') FROM app.t";
+
+async fn endings(place: Place) -> Notes {
+    let mut notes = Notes::default();
+    let (mut conn, mut other) = (place.client().await, place.client().await);
+    run(
+        &mut conn,
+        &[
+            "CREATE TABLE t (id INT PRIMARY KEY, v INT)",
+            "INSERT INTO t VALUES (1, 0)",
+        ],
+    )
+    .await;
+    let statements = [
+        "BEGIN",
+        "INSERT INTO t VALUES (2, 0)",
+        "SAVEPOINT a",
+        "UPDATE t SET v = 1",
+        "SAVEPOINT b",
+        "DELETE FROM t",
+        "ROLLBACK TO a",
+        "ROLLBACK TO b",
+        "COMMIT",
+        "BEGIN",
+        "UPDATE t SET v = 2",
+        "SAVEPOINT a",
+        "INSERT INTO t VALUES (3, 3)",
+        "RELEASE SAVEPOINT a",
+        "ROLLBACK TO a",
+        "ROLLBACK",
+        // DDL commits what is open.
+        "BEGIN",
+        "UPDATE t SET v = 5",
+        "CREATE TABLE other (a INT)",
+        "ROLLBACK",
+        // So do a second BEGIN, LOCK TABLES and SET autocommit = 1.
+        "BEGIN",
+        "UPDATE t SET v = 6",
+        "BEGIN",
+        "UPDATE t SET v = 7",
+        "ROLLBACK",
+        "SET autocommit = 0",
+        "UPDATE t SET v = 8",
+        "SET autocommit = 1",
+        "ROLLBACK",
+        "SET autocommit = 0",
+        "UPDATE t SET v = 9",
+        "ROLLBACK",
+        "UPDATE t SET v = 10",
+        "COMMIT",
+        "SET autocommit = 1",
+        "BEGIN",
+        "UPDATE t SET v = 11",
+        "LOCK TABLES t WRITE",
+        "UPDATE t SET v = 12",
+        "UNLOCK TABLES",
+        "ROLLBACK",
+        // A transaction goes on after a statement of it has failed.
+        "BEGIN",
+        "INSERT INTO t VALUES (20, 0)",
+        "INSERT INTO t VALUES (20, 0)",
+        "INSERT INTO t VALUES (21, 0), (1, 0)",
+        "UPDATE t SET nothing = 1",
+        "INSERT INTO t VALUES (22, 0)",
+        "COMMIT",
+        "START TRANSACTION READ ONLY",
+        "INSERT INTO t VALUES (30, 0)",
+        "SELECT COUNT(*) FROM t",
+        "COMMIT",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+        "INSERT INTO t VALUES (31, 0)",
+        "COMMIT AND CHAIN",
+        "INSERT INTO t VALUES (32, 0)",
+        "ROLLBACK AND CHAIN",
+        "INSERT INTO t VALUES (33, 0)",
+        "COMMIT",
+        "COMMIT",
+        "ROLLBACK",
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "BEGIN",
+        "UPDATE t SET v = 13",
+        "COMMIT",
+        "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "BEGIN",
+        "SELECT COUNT(*) FROM t",
+        "INSERT INTO t VALUES (40, 0)",
+        "COMMIT",
+        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "SAVEPOINT outside",
+        "ROLLBACK TO outside",
+    ];
+    let mut is_locked = false;
+    for sql in statements {
+        notes.query(&mut conn, sql).await;
+        // Between LOCK TABLES and UNLOCK TABLES the other session would wait.
+        is_locked = sql.starts_with("LOCK") || (is_locked && !sql.starts_with("UNLOCK"));
+        if !is_locked {
+            notes.query(&mut other, ALL).await;
+        }
+    }
+    notes
+}
+
+#[tokio::test]
+async fn transactions_begin_and_end_as_on_a_mariadb_server() {
+    same_as_direct(Kind::MariaDb, endings).await;
+}
+
+#[tokio::test]
+async fn transactions_begin_and_end_as_on_a_mysql_server() {
+    same_as_direct(Kind::MySql, endings).await;
+}
+
+async fn pair(place: Place) -> (Conn, Conn) {
+    let (mut a, b) = (place.client().await, place.client().await);
+    run(
+        &mut a,
+        &[
+            "CREATE TABLE IF NOT EXISTS t (id INT PRIMARY KEY, v INT)",
+            "REPLACE INTO t VALUES (1, 0), (2, 0), (3, 0)",
+        ],
+    )
+    .await;
+    (a, b)
+}
+
+/// Two sessions that wait for each other: one of them is the victim and loses all of its transaction, the other one nothing.
+async fn deadlock(kind: Kind) {
+    let cluster = Cluster::start(kind, 3, PROXYD).await.unwrap();
+    for round in 0..5 {
+        let (mut a, mut b) = pair(Place::of(&cluster)).await;
+        run(&mut a, &["BEGIN", "UPDATE t SET v = 10 WHERE id = 1"]).await;
+        run(
+            &mut b,
+            &[
+                "BEGIN",
+                "UPDATE t SET v = 20 WHERE id = 2",
+                "INSERT INTO t VALUES (9, 9)",
+            ],
+        )
+        .await;
+        let waiting = tokio::spawn(async move {
+            let result = a.query_drop("UPDATE t SET v = 11 WHERE id = 2").await;
+            (a, result)
+        });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let second = b.query_drop("UPDATE t SET v = 21 WHERE id = 1").await;
+        let (mut a, first) = waiting.await.unwrap();
+        let expected = match (&first, &second) {
+            (Ok(()), Err(error)) => {
+                assert_eq!(code(error), 1213);
+                // The victim's session is outside a transaction now; this one commits by itself.
+                run(&mut b, &["UPDATE t SET v = 33 WHERE id = 3"]).await;
+                run(&mut a, &["COMMIT"]).await;
+                run(&mut b, &["ROLLBACK"]).await;
+                "1=10,2=11,3=33"
+            }
+            (Err(error), Ok(())) => {
+                assert_eq!(code(error), 1213);
+                run(&mut a, &["UPDATE t SET v = 33 WHERE id = 3"]).await;
+                run(&mut b, &["COMMIT"]).await;
+                run(&mut a, &["ROLLBACK"]).await;
+                "1=21,2=20,3=33,9=9"
+            }
+            both => panic!("round {round}: one of the two must be the victim: {both:?}"),
+        };
+        assert_eq!(one(&mut a, ALL).await, expected, "round {round}");
+        run(&mut a, &["DELETE FROM t WHERE id = 9"]).await;
+    }
+    assert_all_online(&cluster).await;
+    assert_servers_equal(&cluster).await;
+}
+
+#[tokio::test]
+async fn a_deadlocks_victim_loses_its_whole_transaction_on_mariadb() {
+    deadlock(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn a_deadlocks_victim_loses_its_whole_transaction_on_mysql() {
+    deadlock(Kind::MySql).await;
+}
+
+#[tokio::test]
+async fn a_lock_wait_timeout_undoes_only_its_statement() {
+    let cluster = Cluster::start(Kind::MariaDb, 3, PROXYD).await.unwrap();
+    let (mut a, mut b) = pair(Place::of(&cluster)).await;
+    run(&mut a, &["BEGIN", "UPDATE t SET v = 1 WHERE id = 1"]).await;
+    run(
+        &mut b,
+        &[
+            "SET innodb_lock_wait_timeout = 1",
+            "BEGIN",
+            "UPDATE t SET v = 2 WHERE id = 2",
+        ],
+    )
+    .await;
+    assert_eq!(failing(&mut b, "UPDATE t SET v = 2 WHERE id = 1").await, 1205);
+    run(&mut b, &["UPDATE t SET v = 2 WHERE id = 3", "COMMIT"]).await;
+    run(&mut a, &["COMMIT"]).await;
+    assert_eq!(one(&mut a, ALL).await, "1=1,2=2,3=2");
+    assert_all_online(&cluster).await;
+    assert_servers_equal(&cluster).await;
+}
+
+#[tokio::test]
+async fn an_acknowledged_write_is_seen_by_every_session_at_once() {
+    let cluster = Cluster::start(Kind::MariaDb, 3, PROXYD).await.unwrap();
+    let place = Place::of(&cluster);
+    let (mut writer, mut reader) = pair(place).await;
+    let mut readers = Vec::new();
+    for _ in 0..6 {
+        readers.push(place.client().await);
+    }
+    for round in 1..=60 {
+        let sql = format!("UPDATE t SET v = {round} WHERE id = 1");
+        if round % 2 == 0 {
+            run(&mut writer, &[&sql]).await;
+        } else {
+            run(&mut writer, &["BEGIN", &sql, "COMMIT"]).await;
+        }
+        for reader in readers.iter_mut().chain([&mut reader]) {
+            assert_eq!(one(reader, "SELECT v FROM t WHERE id = 1").await, round.to_string());
+        }
+    }
+}
+
+#[tokio::test]
+async fn sessions_read_from_all_servers() {
+    let cluster = Cluster::start(Kind::MariaDb, 3, PROXYD).await.unwrap();
+    let place = Place::of(&cluster);
+    let (mut kept, mut ports) = (Vec::new(), std::collections::BTreeSet::new());
+    for _ in 0..9 {
+        let mut conn = place.client().await;
+        let port = one(&mut conn, "SELECT @@port").await;
+        assert_eq!(
+            one(&mut conn, "SELECT @@port").await,
+            port,
+            "a session keeps its server"
+        );
+        ports.insert(port);
+        kept.push(conn);
+    }
+    let expected = cluster
+        .servers()
+        .iter()
+        .map(|server| server.port().to_string())
+        .collect();
+    assert_eq!(ports, expected);
+}
+
+#[tokio::test]
+async fn a_snapshot_stands_still_and_includes_own_writes() {
+    let cluster = Cluster::start(Kind::MariaDb, 3, PROXYD).await.unwrap();
+    for reads_first in [true, false] {
+        let (mut a, mut b) = pair(Place::of(&cluster)).await;
+        run(&mut a, &["BEGIN"]).await;
+        if reads_first {
+            assert_eq!(one(&mut a, ALL).await, "1=0,2=0,3=0");
+        } else {
+            run(&mut a, &["UPDATE t SET v = 1 WHERE id = 1"]).await;
+            assert_eq!(one(&mut a, ALL).await, "1=1,2=0,3=0");
+        }
+        run(&mut b, &["UPDATE t SET v = 9 WHERE id = 3"]).await;
+        run(&mut a, &["UPDATE t SET v = 1 WHERE id = 1"]).await;
+        assert_eq!(one(&mut a, ALL).await, "1=1,2=0,3=0", "reads first: {reads_first}");
+        run(&mut a, &["UPDATE t SET v = v + 1"]).await;
+        assert_eq!(one(&mut a, ALL).await, "1=2,2=1,3=10", "a write sees what is committed");
+        run(&mut a, &["COMMIT"]).await;
+        assert_eq!(one(&mut b, ALL).await, "1=2,2=1,3=10");
+    }
+    assert_all_online(&cluster).await;
+    assert_servers_equal(&cluster).await;
+}
+
+/// Locks that a client was given hold against every other session.
+async fn locking_reads(place: Place) -> Notes {
+    let mut notes = Notes::default();
+    let (mut a, mut b) = pair(place).await;
+    run(&mut b, &["SET innodb_lock_wait_timeout = 1"]).await;
+    run(&mut a, &["BEGIN", "SELECT * FROM t WHERE id = 1 FOR UPDATE"]).await;
+    notes.query(&mut b, "UPDATE t SET v = 1 WHERE id = 1").await;
+    notes
+        .query(&mut b, "SELECT v FROM t WHERE id = 1 LOCK IN SHARE MODE")
+        .await;
+    notes.query(&mut b, "SELECT v FROM t WHERE id = 1").await;
+    notes
+        .query(&mut b, "SELECT id FROM t ORDER BY id FOR UPDATE SKIP LOCKED")
+        .await;
+    notes
+        .query(&mut b, "SELECT id FROM t WHERE id = 1 FOR UPDATE NOWAIT")
+        .await;
+    run(&mut a, &["COMMIT"]).await;
+    notes.query(&mut b, "UPDATE t SET v = 1 WHERE id = 1").await;
+    run(&mut a, &["BEGIN", "SELECT * FROM t WHERE id = 2 LOCK IN SHARE MODE"]).await;
+    notes
+        .query(&mut b, "SELECT v FROM t WHERE id = 2 LOCK IN SHARE MODE")
+        .await;
+    notes.query(&mut b, "UPDATE t SET v = 1 WHERE id = 2").await;
+    run(&mut a, &["ROLLBACK"]).await;
+    run(&mut a, &["BEGIN"]).await;
+    run(&mut b, &["BEGIN"]).await;
+    notes
+        .query(&mut a, "SELECT id FROM t ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED")
+        .await;
+    notes
+        .query(&mut b, "SELECT id FROM t ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED")
+        .await;
+    notes
+        .query(&mut b, "SELECT id FROM t WHERE id = 1 FOR UPDATE NOWAIT")
+        .await;
+    notes.query(&mut b, "UPDATE t SET v = 50 WHERE id = 2").await;
+    run(&mut a, &["COMMIT"]).await;
+    run(&mut b, &["COMMIT"]).await;
+    notes.query(&mut a, ALL).await;
+    notes
+}
+
+#[tokio::test]
+async fn locking_reads_lock_as_on_a_mariadb_server() {
+    same_as_direct(Kind::MariaDb, locking_reads).await;
+}
+
+#[tokio::test]
+async fn locking_reads_lock_as_on_a_mysql_server() {
+    same_as_direct(Kind::MySql, locking_reads).await;
+}
+
+#[tokio::test]
+async fn counters_of_auto_increment_columns_stay_equal_where_nothing_fails() {
+    let cluster = Cluster::start(Kind::MariaDb, 3, PROXYD).await.unwrap();
+    let mut conn = cluster.client().await.unwrap();
+    run(
+        &mut conn,
+        &[
+            "CREATE TABLE a (id INT AUTO_INCREMENT PRIMARY KEY, v INT)",
+            "INSERT INTO a (v) VALUES (1), (2), (3)",
+            "INSERT INTO a VALUES (NULL, 4), (20, 5), (NULL, 6)",
+            "INSERT INTO a (v) SELECT v FROM a ORDER BY id",
+            "BEGIN",
+            "INSERT INTO a (v) VALUES (7)",
+            "ROLLBACK",
+            "INSERT INTO a (v) VALUES (8)",
+            "REPLACE INTO a VALUES (1, 9), (NULL, 10)",
+            "INSERT INTO a (id, v) VALUES (2, 0), (NULL, 11) ON DUPLICATE KEY UPDATE v = v + 1",
+            "DELETE FROM a WHERE id > 15",
+            "INSERT INTO a (v) VALUES (12)",
+        ],
+    )
+    .await;
+    let comparison = assert_servers_equal(&cluster).await;
+    assert!(comparison.counters.is_empty(), "{:?}", comparison.counters);
+    assert_all_online(&cluster).await;
+}
