@@ -6,6 +6,7 @@
 
 use crate::fate::Fate;
 use crate::group::{Group, Verdict};
+use crate::interrupt::Running;
 use crate::io::{BackendId, Clock, Discard, Entropy, Identity, KillKind, LegError, Servers, World};
 use crate::leg::OpenLeg;
 use crate::order::Share;
@@ -90,6 +91,8 @@ pub(crate) struct Follower<W: World> {
     tainted: bool,
     /// An entry, by its place, whose forced insert id must be lower than the lead's first generated one, and by how much.
     insert_id_shift: Option<(usize, u64)>,
+    /// The transaction was begun again here, so that a snapshot which was taken before is gone.
+    pub started_over: bool,
     lock_waits: u32,
 }
 
@@ -100,6 +103,8 @@ enum Step {
     LockWaitEnded,
 }
 
+/// A follower that has waited this long for a lock whose holder the server does not name.
+const ASK_BEFORE_ALL: Duration = Duration::from_secs(1);
 /// Lock trouble among Grove's own legs ends after a few; this many is no longer trouble but a fault.
 const MOST_ATTEMPTS: u32 = 1000;
 /// Lock wait timeouts (`innodb_lock_wait_timeout`, 50 s by default) of one transaction before its server is given up. Grove's own legs
@@ -126,6 +131,7 @@ impl<W: World> Follower<W> {
             restart: Arc::default(),
             tainted: false,
             insert_id_shift: None,
+            started_over: false,
             lock_waits: 0,
         }
     }
@@ -292,26 +298,30 @@ impl<W: World> Follower<W> {
         let group = Arc::clone(&self.group);
         let (restart, fate) = (Arc::clone(&self.restart), Arc::clone(&self.fate));
         let (backend, thread_id) = (self.leg.backend, self.leg.thread_id());
+        let running = Running::default();
         let mut told_to_restart = false;
         let mut patience = group.settings.follower_lock_wait;
         let reply = {
             let mut sink = Discard;
-            let run = self.leg.run(&prelude, &executed.body, &mut sink);
+            let run = self
+                .leg
+                .run_announced(&prelude, &executed.body, &mut sink, Some(&running));
             tokio::pin!(run);
             loop {
                 tokio::select! {
                     biased;
                     reply = &mut run => break reply?,
-                    () = async { tokio::select! { biased; () = restart.0.notified() => {}, () = fate.abandoned() => {} } },
-                        if !told_to_restart =>
-                    {
+                    () = must_stop(&restart, &fate, &running), if !told_to_restart => {
                         told_to_restart = true;
                         // The leg waits itself; only the server can wake it.
                         let _ = group.world.servers().kill(backend, thread_id, KillKind::Query).await;
                     }
                     () = group.world.clock().sleep(patience) => {
                         patience = (patience * 2).min(Duration::from_secs(5));
-                        restart_blockers(&group, backend, thread_id).await;
+                        let found = restart_blockers(&group, backend, thread_id).await;
+                        if !found && patience > ASK_BEFORE_ALL {
+                            restart_all_but(&group, backend, thread_id);
+                        }
                     }
                 }
             }
@@ -389,6 +399,7 @@ impl<W: World> Follower<W> {
     /// Rolls back and forgets what was executed; `catch_up` executes it again.
     async fn start_over(&mut self, pause: Duration, registered: &mut (BackendId, u32)) -> Result<(), LegError> {
         self.group.metrics().follower_restarts.add(1);
+        self.started_over = true;
         let state_changed = self.tainted
             || self.entries[..self.executed]
                 .iter()
@@ -425,6 +436,15 @@ impl<W: World> Follower<W> {
         if verdict == Verdict::Evicted {
             return Err(error);
         }
+        self.started_over = true;
+        // Its locks would hold the new connection up until the server notices that the old one is gone.
+        let old = self.leg.thread_id();
+        let _ = self
+            .group
+            .world
+            .servers()
+            .kill(backend, old, KillKind::Connection)
+            .await;
         let opened = open_leg(&self.group, &self.identity, &self.opening, backend).await;
         self.leg = opened.map_err(|again| self.give_up(&format!("{error}; a new connection failed: {again}")))?;
         self.executed = 0;
@@ -433,6 +453,17 @@ impl<W: World> Follower<W> {
         self.group.restartable.insert(*registered, Arc::clone(&self.restart));
         Ok(())
     }
+}
+
+/// Completes when a leg that is at work must be stopped and its statement, not Grove's own before it, is on the server. A kill in the prelude
+/// would hit BEGIN, and the statement would then commit by itself. Dropping the future loses a restart signal only if the caller ends.
+async fn must_stop(restart: &RestartSignal, fate: &Fate, running: &Running) {
+    tokio::select! {
+        biased;
+        () = restart.0.notified() => {}
+        () = fate.abandoned() => {}
+    }
+    running.statement_began().await;
 }
 
 /// A fresh connection with the session's state as it was when the transaction began.
@@ -452,17 +483,32 @@ async fn open_leg<W: World>(
 }
 
 /// Asks the server who holds the lock that this leg waits for, and tells those legs to start over. A leg that is committing is not
-/// registered any more and ends by itself.
-async fn restart_blockers<W: World>(group: &Group<W>, backend: BackendId, thread_id: u32) {
-    match group.world.servers().blockers(backend, thread_id).await {
-        Ok(blockers) => {
-            for blocker in blockers {
-                if let Some(signal) = group.restartable.get(&(backend, blocker)) {
-                    signal.0.notify_one();
-                }
-            }
+/// registered any more and ends by itself. True if a leg was told.
+async fn restart_blockers<W: World>(group: &Group<W>, backend: BackendId, thread_id: u32) -> bool {
+    let blockers = match group.world.servers().blockers(backend, thread_id).await {
+        Ok(blockers) => blockers,
+        Err(error) => {
+            tracing::warn!(backend = group.name(backend), %error, "who blocks a follower is not known");
+            return false;
         }
-        Err(error) => tracing::warn!(backend = group.name(backend), %error, "who blocks a follower is not known"),
+    };
+    let mut told = false;
+    for blocker in blockers {
+        if let Some(signal) = group.restartable.get(&(backend, blocker)) {
+            signal.0.notify_one();
+            told = true;
+        }
+    }
+    told
+}
+
+/// A server may not know who blocks whom: its tables about it are a copy that is not renewed while somebody else reads it all the time.
+/// Follower legs are disposable, so all others on that server start over.
+fn restart_all_but<W: World>(group: &Group<W>, backend: BackendId, thread_id: u32) {
+    for entry in &group.restartable {
+        if entry.key().0 == backend && entry.key().1 != thread_id {
+            entry.value().0.notify_one();
+        }
     }
 }
 

@@ -68,6 +68,19 @@ impl Running {
         }
     }
 
+    /// Completes when the statement itself is on the server, after whatever precedes it. Dropping the future loses nothing.
+    pub async fn statement_began(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if matches!(*self.lock(), Activity::Statement(..)) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Completes when a kill was delivered. Dropping the future loses nothing.
     pub async fn killed(&self) {
         loop {

@@ -67,7 +67,8 @@ impl<L: Leg> OpenLeg<L> {
         self.run_announced(prelude, body, sink, None).await
     }
 
-    async fn run_announced<S: ReplySink>(
+    /// Runs a statement and tells `running` when it is on the server, so that a kill hits it and not its prelude.
+    pub async fn run_announced<S: ReplySink>(
         &mut self,
         prelude: &[Bytes],
         body: &Body,
@@ -136,18 +137,27 @@ impl<L: Leg> OpenLeg<L> {
         let Some(server_id) = self.prepared.remove(&id) else {
             return Ok(());
         };
-        let mut payload = BytesMut::with_capacity(5);
-        payload.put_u8(COM_STMT_CLOSE);
-        payload.put_u32_le(server_id);
-        self.leg.send(&[payload.freeze()]).await
+        self.leg.send(&[close_payload(server_id)]).await
+    }
+
+    /// Has the server read a text without running it: the last frame of its refusal, if it refuses. Nothing stays behind.
+    pub async fn try_to_prepare(&mut self, text: &[u8]) -> Result<Option<(u16, BytesMut)>, LegError> {
+        let reply = self
+            .command(prepare_payload(text), ReplyShape::Prepare, &mut Discard)
+            .await?;
+        match reply.reply.results.first() {
+            Some(ResultEnd::Err(err)) => Ok(Some((err.code, reply.last_frame))),
+            Some(ResultEnd::Prepared { statement_id, .. }) => {
+                self.leg.send(&[close_payload(*statement_id)]).await?;
+                Ok(None)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Prepares a statement and passes the whole reply except its last frame to `sink`.
     pub async fn prepare<S: ReplySink>(&mut self, id: u32, text: &[u8], sink: &mut S) -> Result<LegReply, LegError> {
-        let mut payload = BytesMut::with_capacity(text.len() + 1);
-        payload.put_u8(COM_STMT_PREPARE);
-        payload.put_slice(text);
-        let reply = self.command(payload.freeze(), ReplyShape::Prepare, sink).await?;
+        let reply = self.command(prepare_payload(text), ReplyShape::Prepare, sink).await?;
         if let ResultEnd::Prepared { statement_id, .. } = reply.reply.last() {
             self.prepared.insert(id, *statement_id);
         }
@@ -243,4 +253,18 @@ impl<L: Leg> OpenLeg<L> {
             self.in_transaction = status.contains(StatusFlags::IN_TRANS);
         }
     }
+}
+
+fn prepare_payload(text: &[u8]) -> Bytes {
+    let mut payload = BytesMut::with_capacity(text.len() + 1);
+    payload.put_u8(COM_STMT_PREPARE);
+    payload.put_slice(text);
+    payload.freeze()
+}
+
+fn close_payload(statement_id: u32) -> Bytes {
+    let mut payload = BytesMut::with_capacity(5);
+    payload.put_u8(COM_STMT_CLOSE);
+    payload.put_u32_le(statement_id);
+    payload.freeze()
 }

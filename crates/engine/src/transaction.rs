@@ -31,6 +31,8 @@ pub(crate) struct Transaction {
     pub reads: ReadLog,
     /// The server on whose leg its snapshot was taken.
     pub reader: Option<BackendId>,
+    /// The leg of `reader` has been begun again since it read.
+    pub snapshot_lost: bool,
     /// What its followers are told about it.
     pub fate: Arc<Fate>,
     /// The lead under which it writes; `None` while it has only read.
@@ -49,6 +51,7 @@ impl Transaction {
             state_version: 0,
             reads: ReadLog::default(),
             reader: None,
+            snapshot_lost: false,
             fate: Arc::default(),
             lead: None,
         }

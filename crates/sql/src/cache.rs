@@ -103,7 +103,7 @@ fn key(hash: u64, mode: LexMode) -> u64 {
         | (mode.flavor as u64) << 32
         | u64::from(mode.ansi_quotes) << 33
         | u64::from(mode.no_backslash_escapes) << 34
-        | (mode.charset as u64) << 35;
+        | mode.charset.number() << 35;
     hash ^ mode.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 

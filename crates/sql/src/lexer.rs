@@ -6,9 +6,9 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memmem};
 
-use crate::mode::{ClientCharset, Flavor, LexMode};
+use crate::mode::{Flavor, LexMode};
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +60,22 @@ pub struct Lexer<'a> {
     mode: LexMode,
     in_executable: bool,
     after_dot: bool,
+    multi_byte: bool,
+    /// The charset's own white space; an ASCII blank if it has none.
+    blank: u8,
+}
+
+/// Versions of MySQL in which dollar signs may quote, and in which they do.
+const DOLLAR_QUOTES_PERHAPS: u32 = 80_000;
+const DOLLAR_QUOTES_SURELY: u32 = 80_400;
+/// From this version on MySQL takes six digits after `/*!` for a version, if a blank follows.
+const SIX_DIGIT_VERSIONS: u32 = 80_100;
+
+/// Whether dots are part of a variable's name.
+#[derive(Clone, Copy)]
+enum Dots {
+    Allowed,
+    Separate,
 }
 
 /// Classes of bytes, so that the hot loops are one table look-up per byte.
@@ -88,7 +104,7 @@ fn is_ident(byte: u8) -> bool {
     BYTE_CLASS[byte as usize] & IDENT != 0
 }
 
-fn is_space(byte: u8) -> bool {
+fn is_ascii_space(byte: u8) -> bool {
     BYTE_CLASS[byte as usize] & SPACE != 0
 }
 
@@ -101,6 +117,8 @@ impl<'a> Lexer<'a> {
             mode,
             in_executable: false,
             after_dot: false,
+            multi_byte: mode.charset.is_multi_byte(),
+            blank: mode.charset.blank().unwrap_or(b' '),
         }
     }
 
@@ -112,6 +130,10 @@ impl<'a> Lexer<'a> {
     /// The byte `ahead` of the current one, or 0 at the end, as the servers' lexers see it.
     fn peek(&self, ahead: usize) -> u8 {
         self.text.get(self.at + ahead).copied().unwrap_or(0)
+    }
+
+    fn is_space(&self, byte: u8) -> bool {
+        is_ascii_space(byte) || byte == self.blank
     }
 
     /// Moves to `end` and reports `kind`; past the end of the input means that a closing quote is missing.
@@ -134,8 +156,8 @@ impl<'a> Lexer<'a> {
 
     fn scan(&mut self, first: u8) -> TokenKind {
         let after_dot = std::mem::take(&mut self.after_dot);
-        if is_space(first) {
-            let run = self.text[self.at..].iter().take_while(|&&b| is_space(b));
+        if self.is_space(first) {
+            let run = self.text[self.at..].iter().take_while(|&&b| self.is_space(b));
             let len = run.count();
             return self.take_len(TokenKind::Whitespace, len);
         }
@@ -167,6 +189,7 @@ impl<'a> Lexer<'a> {
                 let end = self.string_end(self.at + 1);
                 self.take(TokenKind::String, end)
             }
+            b'$' if self.mode.flavor == Flavor::Mysql && !after_dot => self.scan_dollar(),
             _ if is_ident(first) => {
                 let end = self.word_end(self.at);
                 self.take(TokenKind::Word, Some(end))
@@ -175,7 +198,7 @@ impl<'a> Lexer<'a> {
                 let end = self.line_end();
                 self.take(TokenKind::Comment, Some(end))
             }
-            b'-' if self.peek(1) == b'-' && (self.peek(2) <= b' ' || self.peek(2) == 0x7F) => {
+            b'-' if self.peek(1) == b'-' && (self.peek(2) <= b' ' || self.peek(2) == 0x7F || self.peek(2) == self.blank) => {
                 let end = self.line_end();
                 self.take(TokenKind::Comment, Some(end))
             }
@@ -196,7 +219,7 @@ impl<'a> Lexer<'a> {
     fn word_end(&self, from: usize) -> usize {
         let mut at = from;
         while let Some(&byte) = self.text.get(at) {
-            if !is_ident(byte) {
+            if !is_ident(byte) || byte == self.blank {
                 break;
             }
             at += self.character_len(at, byte);
@@ -204,8 +227,32 @@ impl<'a> Lexer<'a> {
         at
     }
 
+    /// The end of a variable's name that starts at `from`. Here the servers look at single bytes: a quote or a backslash in the second byte of a
+    /// character ends the name.
+    fn variable_end(&self, from: usize, may_have_dots: Dots) -> usize {
+        let is_part = |&&byte: &&u8| {
+            is_ident(byte) && byte != self.blank || byte == b'.' && matches!(may_have_dots, Dots::Allowed)
+        };
+        from + self.text[from.min(self.text.len())..].iter().take_while(is_part).count()
+    }
+
+    /// `$tag$ .. $tag$`, which MySQL has had as a string since 8.4 at the latest; else a word that begins with a dollar sign.
+    fn scan_dollar(&mut self) -> TokenKind {
+        let word = self.word_end(self.at);
+        let tag = memchr(b'$', &self.text[self.at + 1..word]).map(|i| self.at + 2 + i);
+        let Some(tag_end) = tag.filter(|_| self.mode.version >= DOLLAR_QUOTES_PERHAPS) else {
+            return self.take(TokenKind::Word, Some(word));
+        };
+        if self.mode.version < DOLLAR_QUOTES_SURELY {
+            return self.take(TokenKind::Unterminated, None);
+        }
+        let tag = &self.text[self.at..tag_end];
+        let end = memmem::find(&self.text[tag_end..], tag).map(|i| tag_end + i + tag.len());
+        self.take(TokenKind::String, end)
+    }
+
     fn character_len(&self, at: usize, byte: u8) -> usize {
-        if byte < 0x80 || self.mode.charset == ClientCharset::AsciiCompatible {
+        if byte < 0x80 || !self.multi_byte {
             1
         } else {
             self.mode.charset.character_len(&self.text[at..])
@@ -218,7 +265,7 @@ impl<'a> Lexer<'a> {
         let escapes = !self.mode.no_backslash_escapes;
         let mut at = open + 1;
         loop {
-            if self.mode.charset == ClientCharset::AsciiCompatible {
+            if !self.multi_byte {
                 let rest = self.text.get(at..)?;
                 at += if escapes {
                     memchr2(quote, b'\\', rest)?
@@ -246,7 +293,7 @@ impl<'a> Lexer<'a> {
         let quote = self.text[open];
         let mut at = open + 1;
         loop {
-            if self.mode.charset == ClientCharset::AsciiCompatible {
+            if !self.multi_byte {
                 at += memchr(quote, self.text.get(at..)?)?;
             }
             let byte = *self.text.get(at)?;
@@ -335,15 +382,18 @@ impl<'a> Lexer<'a> {
         match self.peek(1) {
             b'@' => {
                 let mut end = self.at + 2;
+                let mut name_end: fn(&Self, usize) -> usize = |lexer, from| lexer.variable_end(from, Dots::Separate);
                 loop {
                     end = match self.text.get(end) {
                         Some(b'`') => match self.name_end(end) {
                             Some(end) => end,
                             None => return self.take(TokenKind::Unterminated, None),
                         },
-                        Some(&byte) if is_ident(byte) => self.word_end(end),
+                        Some(&byte) if is_ident(byte) => name_end(self, end),
                         _ => break,
                     };
+                    // Only what follows a dot is read as an identifier.
+                    name_end = Self::word_end;
                     match self.text.get(end..end + 2) {
                         Some(&[b'.', next]) if is_ident(next) || next == b'`' => end += 1,
                         _ => break,
@@ -364,13 +414,7 @@ impl<'a> Lexer<'a> {
                 self.take(TokenKind::UserVariable, end)
             }
             _ => {
-                let mut end = self.at + 1;
-                while let Some(&byte) = self.text.get(end) {
-                    if !is_ident(byte) && byte != b'.' {
-                        break;
-                    }
-                    end += self.character_len(end, byte);
-                }
+                let end = self.variable_end(self.at + 1, Dots::Allowed);
                 if end == self.at + 1 {
                     return self.take_len(TokenKind::Punctuation(b'@'), 1);
                 }
@@ -393,8 +437,16 @@ impl<'a> Lexer<'a> {
             .take(6)
             .take_while(|b| b.is_ascii_digit())
             .count();
-        // Fewer than five digits are no version: the comment runs everywhere and the digits are part of it.
-        let version_len = if digits >= 5 { digits } else { 0 };
+        let version_len = match digits {
+            // Fewer than five digits are no version: the comment runs everywhere and the digits are part of it.
+            0..=4 => 0,
+            5 => 5,
+            _ if self.mode.flavor == Flavor::Mysql => {
+                let blank_follows = self.text.get(from + 6).is_some_and(|&byte| self.is_space(byte));
+                if self.mode.version >= SIX_DIGIT_VERSIONS && blank_follows { 6 } else { 5 }
+            }
+            _ => 6,
+        };
         let version = self.text[from..from + version_len]
             .iter()
             .fold(0u32, |v, b| v * 10 + u32::from(b - b'0'));

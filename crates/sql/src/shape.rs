@@ -92,6 +92,8 @@ struct Group {
     row_end: usize,
     /// The end of the row with the mark that there are more.
     rows_end: usize,
+    /// The number of literals inside matters.
+    counts: bool,
 }
 
 impl Builder<'_> {
@@ -149,7 +151,7 @@ impl Builder<'_> {
     /// A literal after another one and a comma says nothing new.
     fn literal(&mut self) {
         let bytes = &mut self.shape.bytes;
-        if bytes.ends_with(&[LITERAL, b',']) {
+        if bytes.ends_with(&[LITERAL, b',']) && !self.group.counts {
             bytes.pop();
         } else {
             bytes.push(LITERAL);
@@ -168,15 +170,16 @@ impl Builder<'_> {
         let before = self.before.as_ref();
         match byte {
             b'(' => {
-                let after_word = before.filter(|t| self.gap && t.kind == TokenKind::Word);
-                if after_word.is_some_and(|word| {
-                    functions::needs_adjacent_parenthesis(&self.text[word.range.clone()], self.mode.flavor)
-                }) {
+                let word = before.filter(|t| t.kind == TokenKind::Word);
+                let word = word.map(|t| &self.text[t.range.clone()]).unwrap_or_default();
+                if self.gap && functions::needs_adjacent_parenthesis(word, self.mode) {
                     self.shape.bytes.push(GAP);
                 }
                 self.outer.push(self.group);
                 self.group = Group {
                     start: self.shape.bytes.len(),
+                    // MariaDB calls a stored function if there are not two arguments.
+                    counts: word.eq_ignore_ascii_case(b"POINT"),
                     ..Group::default()
                 };
                 self.shape.bytes.push(byte);
@@ -199,7 +202,7 @@ impl Builder<'_> {
         self.group = outer;
         let bytes = &mut self.shape.bytes;
         let group = &mut self.group;
-        let follows = start > 0 && bytes[start - 1] == b',' && group.rows_end == start - 1 && group.row_end > 0;
+        let follows = !group.counts && start > 0 && bytes[start - 1] == b',' && group.rows_end == start - 1 && group.row_end > 0;
         if follows && bytes[start..] == bytes[group.row_start..group.row_end] {
             bytes.truncate(start - 1);
             if group.rows_end == group.row_end {

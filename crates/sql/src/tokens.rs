@@ -108,6 +108,10 @@ impl<'a> Tokens<'a> {
         self.list.iter().any(|t| t.kind == TokenKind::Punctuation(b';'))
     }
 
+    pub fn mode(&self) -> LexMode {
+        self.mode
+    }
+
     pub fn flavor(&self) -> Flavor {
         self.mode.flavor
     }
@@ -262,6 +266,25 @@ impl<'a> Tokens<'a> {
             }
         }
         self.len()
+    }
+
+    /// How many arguments stand in the parentheses at `at`.
+    pub fn arguments(&self, at: usize) -> usize {
+        let end = self.after_parentheses(at);
+        if end == at + 2 {
+            return 0;
+        }
+        let mut depth = 0usize;
+        let commas = (at..end).filter(|&i| {
+            match self.kind(i) {
+                Some(TokenKind::Punctuation(b'(')) => depth += 1,
+                Some(TokenKind::Punctuation(b')')) => depth = depth.saturating_sub(1),
+                Some(TokenKind::Punctuation(b',')) => return depth == 1,
+                _ => {}
+            }
+            false
+        });
+        commas.count() + 1
     }
 
     /// Whether a query begins at `at`, apart from parentheses.

@@ -35,7 +35,10 @@ impl<W: World> Session<W> {
                 }
                 Slot::Closed => Box::new(self.group.open_leg(backend, &self.identity).await?),
                 Slot::Away(handle) => match handle.reclaim().await {
-                    Some(follower) => Box::new(follower.leg),
+                    Some(follower) => {
+                        self.note_snapshot(backend, follower.started_over);
+                        Box::new(follower.leg)
+                    }
                     None => return Err(LegError::Lost("the follower's leg was lost".into())),
                 },
             };
@@ -44,6 +47,13 @@ impl<W: World> Session<W> {
         match self.slot(backend) {
             Slot::Mine(leg) => Ok(leg),
             _ => Err(LegError::Protocol("a leg that was just stored is gone".into())),
+        }
+    }
+
+    /// A leg has come back from its work as a follower.
+    pub(super) fn note_snapshot(&mut self, backend: BackendId, started_over: bool) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.snapshot_lost |= started_over && transaction.reader == Some(backend);
         }
     }
 

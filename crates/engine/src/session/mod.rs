@@ -12,6 +12,7 @@ mod mirrored;
 mod read;
 mod set;
 mod standalone;
+mod unknown;
 mod write;
 mod writers;
 
@@ -174,7 +175,11 @@ impl<W: World> Session<W> {
                 self.end_implicitly().await?;
                 self.standalone(statement, sink).await
             }
-            Class::Call | Class::Unknown | Class::Xa | Class::Handler | Class::Do | Class::TemporaryDdl => {
+            Class::Unknown => match self.refusal(statement).await? {
+                Some(refusal) => Ok(refusal),
+                None => self.write_or_standalone(statement, sink).await,
+            },
+            Class::Call | Class::Xa | Class::Handler | Class::Do | Class::TemporaryDdl => {
                 self.state.has_temporary_tables |= class == Class::TemporaryDdl;
                 self.write_or_standalone(statement, sink).await
             }

@@ -153,6 +153,11 @@ impl<W: World> Session<W> {
         let Some(mut follower) = handle.reclaim().await else {
             return Err(LegError::Lost("the follower's leg was lost".into()));
         };
+        let has_read = self.transaction.as_ref().is_some_and(|t| t.reader == Some(backend));
+        if follower.started_over && has_read {
+            // What it reads now may be newer. As if the leg were lost: the reads are proved on the lead's.
+            return Err(LegError::Lost("the snapshot's leg had to start over".into()));
+        }
         let running = Arc::clone(&self.running);
         let (mut prelude, told) = self.state.catch_up(&mut follower.leg);
         if told {
@@ -282,6 +287,7 @@ impl<W: World> Session<W> {
             }
         }
         if let Some(transaction) = &mut self.transaction {
+            transaction.snapshot_lost = false;
             if !transaction.reads.is_empty() {
                 transaction.reader = Some(backend);
             } else {

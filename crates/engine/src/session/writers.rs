@@ -62,7 +62,8 @@ impl<W: World> Session<W> {
             return Ok(Readiness::Ready);
         };
         transaction.lead = Some(lead);
-        if transaction.reader == Some(old) && old != lead {
+        let read_on_lead = transaction.reader == Some(lead) && transaction.snapshot_lost;
+        if read_on_lead || (transaction.reader == Some(old) && old != lead) {
             self.prove_reads(lead).await?;
         }
         Ok(Readiness::Ready)

@@ -70,6 +70,8 @@ pub struct Plan {
     pub kills: u64,
     /// Whether sessions choose isolation levels and `autocommit=0`.
     pub varies_sessions: bool,
+    /// Nearly nothing but writes, without a pause.
+    pub storms: bool,
 }
 
 impl Plan {
@@ -80,6 +82,7 @@ impl Plan {
             leaves: random.pick(&[0, 0, 0, 30]),
             kills: random.pick(&[0, 0, 0, 50]),
             varies_sessions: random.chance(300),
+            storms: random.chance(300),
         }
     }
 }
@@ -346,7 +349,8 @@ impl Client {
             }
         }
         let mut next = Next::GoOn;
-        for _ in 0..self.random.between(1, 5) {
+        let longest = if self.plan.storms { 7 } else { 5 };
+        for _ in 0..self.random.between(1, longest) {
             self.pause().await;
             next = self.transaction_step().await?;
             if next != Next::GoOn {
@@ -409,7 +413,8 @@ impl Client {
     }
 
     async fn transaction_step(&mut self) -> Result<Next, Stop> {
-        match self.random.below(20) {
+        let kind = self.random.below(20);
+        match if self.plan.storms && kind < 18 { kind.max(6) } else { kind } {
             0..6 => {
                 let sql = self.plan.workload.read(&mut self.random);
                 self.checked_read(&sql).await
@@ -769,7 +774,7 @@ impl Client {
 
     async fn pause(&mut self) {
         let thinks = self.random.pick(&[0, 0, 0, 1, 2, 10]);
-        if thinks > 0 {
+        if thinks > 0 && !self.plan.storms {
             tokio::time::sleep(Duration::from_millis(self.random.below(thinks + 1))).await;
         }
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 pub async fn replay(log: &MemoryLog, policy: &Policy) -> Result<Arc<Server>, String> {
     let policy = Policy {
         shuffles: 0,
+        slowness: 0,
         reply_delay: 0,
         notices_close_within: 0,
         lock_wait_timeout: Duration::from_secs(1),

@@ -8,7 +8,7 @@ use crate::random::Random;
 use crate::trace::{Detail, Trace};
 use crate::verdict;
 use crate::world::{SimulatedServers, SimulatedWorld, Weather};
-use grove_engine::{Group, MemberSpec, Settings};
+use grove_engine::{Group, MemberSpec, MemberStatus, Settings};
 use grove_recovery_log::MemoryLog;
 use grove_sql::Analyser;
 use std::sync::Arc;
@@ -60,6 +60,7 @@ impl Scenario {
             kill_waits_for_statement: is_mariadb,
             gap_before_entry: true,
             shuffles: 0,
+            slowness: 0,
             reply_delay: 0,
             notices_close_within: 2,
         };
@@ -67,6 +68,7 @@ impl Scenario {
             .map(|_| Policy {
                 gap_before_entry: random.chance(500),
                 shuffles: random.pick(&[0, 0, 200, 800]),
+                slowness: random.pick(&[0, 0, 3, 15]),
                 reply_delay: random.pick(&[0, 1, 3, 10]),
                 notices_close_within: random.pick(&[0, 2, 20, 100]),
                 ..common.clone()
@@ -74,7 +76,7 @@ impl Scenario {
             .collect();
         Self {
             servers,
-            clients: random.between(2, 6),
+            clients: random.between(2, 7),
             plan: Plan::draw(&mut random),
             weather: Weather {
                 delay: random.pick(&[0, 1, 3, 8]),
@@ -149,6 +151,10 @@ impl Scenario {
             violations.push(format!("hangs: {doing:?}\n{}", waits(&doors)));
         } else if violations.is_empty() {
             violations = verdict::check(&around, &doors, &log, &injured).await;
+        }
+        if !violations.is_empty() {
+            let status = |status: MemberStatus| format!("{} {:?}: {}", status.name, status.state, status.reason);
+            violations.extend(group.statuses().into_iter().map(status));
         }
         let notes = around.board.notes();
         Report {

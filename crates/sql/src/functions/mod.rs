@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use crate::analysis::AnalysisFlags;
-use crate::mode::Flavor;
+use crate::mode::{Flavor, LexMode};
 
 /// What a built-in function does besides returning a value that its arguments and the tables decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +133,18 @@ pub(crate) fn effect(name: &str, flavor: Flavor, version: u32) -> Option<Effect>
     versions.contains(&version).then(|| Effect::of(name))
 }
 
+/// Whether `name` takes a stored function of its name where it has not this number of arguments, as MariaDB's constructors of geometries do.
+pub(crate) fn is_overloaded(name: &str, flavor: Flavor, arguments: usize) -> bool {
+    flavor == Flavor::MariaDb
+        && match name {
+            "POINT" => arguments != 2,
+            "GEOMETRYCOLLECTION" | "LINESTRING" | "MULTILINESTRING" | "MULTIPOINT" | "MULTIPOLYGON" | "POLYGON" => {
+                arguments == 0
+            }
+            _ => false,
+        }
+}
+
 /// Words that may stand before a parenthesis without being called: the servers read all of them as keywords, so no stored function of that
 /// name can be meant unless it is quoted or qualified.
 pub(crate) fn is_syntax(word: &str, flavor: Flavor) -> bool {
@@ -153,38 +165,51 @@ pub(crate) fn effect_of_bare_word(word: &str) -> Option<Effect> {
 
 /// Functions that the servers recognise only where the parenthesis follows at once (unless IGNORE_SPACE is set): with a space in between the name
 /// is that of a stored function. COUNT is one of them too; no stored function can be called with `*`.
-pub(crate) fn needs_adjacent_parenthesis(word: &[u8], flavor: Flavor) -> bool {
-    let names: &[&str] = match (word.len(), flavor) {
-        (3, _) => &["NOW", "SUM", "MAX", "MIN", "MID", "STD"],
-        (4, _) => &["CAST", "TRIM"],
-        (5, _) => &["COUNT"],
-        (6, _) => &["SUBSTR", "STDDEV", "BIT_OR"],
-        (7, _) => &[
-            "CURDATE", "CURTIME", "ADDDATE", "SUBDATE", "SYSDATE", "EXTRACT", "BIT_AND", "BIT_XOR", "VAR_POP",
+pub(crate) fn needs_adjacent_parenthesis(word: &[u8], mode: LexMode) -> bool {
+    const EITHER: [&[&str]; 15] = [
+        &[],
+        &[],
+        &[],
+        &["MAX", "MID", "MIN", "NOW", "STD", "SUM"],
+        &["CAST", "TRIM"],
+        &["COUNT"],
+        &["BIT_OR", "STDDEV", "SUBSTR"],
+        &[
+            "ADDDATE", "BIT_AND", "BIT_XOR", "CURDATE", "CURTIME", "EXTRACT", "SUBDATE", "SYSDATE", "VAR_POP",
         ],
-        (8, _) => &["DATE_ADD", "DATE_SUB", "POSITION", "VARIANCE", "VAR_SAMP"],
-        (9, _) => &["SUBSTRING"],
-        (10, _) => &["STDDEV_POP", "ST_COLLECT", "ADD_MONTHS"],
-        (11, Flavor::Mysql) => &["STDDEV_SAMP", "SYSTEM_USER"],
-        (11, Flavor::MariaDb) => &["STDDEV_SAMP", "SYSTEM_USER", "DATE_FORMAT", "FIRST_VALUE", "TRIM_ORACLE"],
-        (12, _) => &["SESSION_USER", "GROUP_CONCAT"],
-        (13, _) => &["JSON_ARRAYAGG"],
-        (14, _) => &["JSON_OBJECTAGG"],
-        _ => &[],
+        &["DATE_ADD", "DATE_SUB", "POSITION", "VARIANCE", "VAR_SAMP"],
+        &["SUBSTRING"],
+        &["STDDEV_POP", "ST_COLLECT"],
+        &["STDDEV_SAMP", "SYSTEM_USER"],
+        &["GROUP_CONCAT", "SESSION_USER"],
+        &["JSON_ARRAYAGG"],
+        &["JSON_OBJECTAGG"],
+    ];
+    const MARIADB: [&[&str]; 16] = [
+        &[],
+        &[],
+        &[],
+        &["LAG"],
+        &["LEAD", "RANK"],
+        &["NTILE"],
+        &["MEDIAN"],
+        &[],
+        &[],
+        &["CUME_DIST", "NTH_VALUE"],
+        &["DENSE_RANK"],
+        &["FIRST_VALUE", "TRIM_ORACLE"],
+        &["PERCENT_RANK"],
+        &[],
+        &[],
+        &["PERCENTILE_CONT", "PERCENTILE_DISC"],
+    ];
+    let is_in = |lists: &[&[&str]]| {
+        let names = lists.get(word.len()).copied().unwrap_or_default();
+        names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
     };
-    let windows: &[&str] = match (word.len(), flavor) {
-        (3, Flavor::MariaDb) => &["LAG"],
-        (4, Flavor::MariaDb) => &["LEAD", "RANK"],
-        (5, Flavor::MariaDb) => &["NTILE"],
-        (6, Flavor::MariaDb) => &["MEDIAN"],
-        (9, Flavor::MariaDb) => &["CUME_DIST", "NTH_VALUE"],
-        (10, Flavor::MariaDb) => &["DENSE_RANK", "LAST_VALUE", "ROW_NUMBER"],
-        (12, Flavor::MariaDb) => &["PERCENT_RANK"],
-        (15, Flavor::MariaDb) => &["PERCENTILE_CONT", "PERCENTILE_DISC"],
-        _ => &[],
-    };
-    let is = |name: &&str| word.eq_ignore_ascii_case(name.as_bytes());
-    names.iter().any(is) || windows.iter().any(is)
+    // ROW_NUMBER became a keyword in MariaDB 10.7, for GET DIAGNOSTICS.
+    let is_row_number = || mode.version < 100_700 && word.eq_ignore_ascii_case(b"ROW_NUMBER");
+    is_in(&EITHER) || mode.flavor == Flavor::MariaDb && (is_in(&MARIADB) || is_row_number())
 }
 
 #[cfg(test)]

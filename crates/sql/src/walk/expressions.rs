@@ -4,7 +4,6 @@ use super::Walker;
 use crate::functions::{self, Effect};
 use crate::lexer::TokenKind;
 use crate::mode::Flavor;
-use crate::name::Name;
 use crate::tokens::Keyword;
 
 impl Walker<'_, '_> {
@@ -75,13 +74,19 @@ impl Walker<'_, '_> {
             return;
         }
         let keyword = tokens.keyword(at);
+        // `JSON_TABLE(x, '$' COLUMNS (..))`, `PROCEDURE ANALYSE(..)`
+        if keyword.as_str() == "COLUMNS" && tokens.is_kind(before, TokenKind::String)
+            || tokens.are(before, &["PROCEDURE", "ANALYSE"])
+        {
+            return;
+        }
         if functions::is_syntax(keyword.as_str(), tokens.flavor()) {
             return;
         }
         let counts_rows = keyword.as_str() == "COUNT" && tokens.is_punctuation(at + 2, b'*');
         let built_in = match tokens.kind(at) {
             Some(TokenKind::Word) if tokens.has_gap_before(at + 1) && !counts_rows => {
-                if functions::needs_adjacent_parenthesis(tokens.bytes(at), tokens.flavor()) {
+                if functions::needs_adjacent_parenthesis(tokens.bytes(at), tokens.mode()) {
                     None
                 } else {
                     self.effect(keyword)
@@ -90,6 +95,8 @@ impl Walker<'_, '_> {
             Some(TokenKind::Word) => self.effect(keyword),
             _ => None,
         };
+        let is_overloaded = || functions::is_overloaded(keyword.as_str(), tokens.flavor(), tokens.arguments(at + 1));
+        let built_in = built_in.filter(|_| !is_overloaded());
         match built_in {
             Some(Effect::AdvanceSequence) => self.advance_sequence(at + 2),
             Some(Effect::OwnSequence) => self.name_sequence(at + 2),
@@ -102,10 +109,6 @@ impl Walker<'_, '_> {
 
     fn effect(&self, keyword: Keyword) -> Option<Effect> {
         functions::effect(keyword.as_str(), self.tokens.flavor(), self.tokens.version())
-    }
-
-    pub(super) fn effect_of(&self, name: &Name) -> Option<Effect> {
-        self.effect(Keyword::new(name.as_bytes()))
     }
 
     pub(super) fn user_variable(&mut self, at: usize) {

@@ -333,8 +333,8 @@ impl<'t, 'a> Walker<'t, 'a> {
         self.at = end;
         if self.tokens.is_punctuation(end, b'(') {
             // JSON_TABLE is the only table function; its arguments are expressions.
-            let known = table.schema.is_none() && self.effect_of(&table.name).is_some();
-            self.facts.flags.calls_unknown_function |= !known;
+            let is_known = table.schema.is_none() && self.tokens.is(at, "JSON_TABLE");
+            self.facts.flags.calls_unknown_function |= !is_known;
             return;
         }
         if table.schema.is_none() && self.ctes.contains(&table.name) {

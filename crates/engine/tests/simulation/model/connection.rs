@@ -260,6 +260,10 @@ impl Connection {
             None => self.begin(),
         };
         let server = Arc::clone(&self.server);
+        let pause = server.step(|state| state.random.below(server.policy.slowness + 1));
+        if pause > 0 {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
         let level = self.next_level.unwrap_or(self.level);
         let locking = match sql {
             Sql::Select {

@@ -42,6 +42,8 @@ pub struct Policy {
     pub gap_before_entry: bool,
     /// In how many of 1000 releases the waiters are served out of order.
     pub shuffles: u64,
+    /// Longest pause before a statement runs, in milliseconds.
+    pub slowness: u64,
     /// Longest way of a reply, in milliseconds.
     pub reply_delay: u64,
     /// How late a closed connection is noticed, at most, in milliseconds.
