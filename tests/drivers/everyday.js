@@ -32,8 +32,11 @@ function summary(result) {
 
 async function types(connection) {
   await connection.query('DROP TABLE IF EXISTS js_types');
+  // MariaDB's JSON is a text with a hint that Grove does not pass on; drivers then show it as text.
+  const [[{ version }]] = await connection.query('SELECT VERSION() AS version');
+  const json = version.includes('MariaDB') ? 'LONGTEXT' : 'JSON';
   await connection.query(`CREATE TABLE js_types (id INT AUTO_INCREMENT PRIMARY KEY, i BIGINT, d DECIMAL(30, 10), f DOUBLE,
-    t VARCHAR(200) CHARACTER SET utf8mb4, b BLOB, day DATE, at DATETIME(3), took TIME, j JSON)`);
+    t VARCHAR(200) CHARACTER SET utf8mb4, b BLOB, day DATE, at DATETIME(3), took TIME, j ${json})`);
   const insert = 'INSERT INTO js_types (i, d, f, t, b, day, at, took, j) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)';
   const rows = [
     ['-9223372036854775808', '12345678901234567890.0123456789', 0.1, 'żółć 🦀 \' " \\ \n', Buffer.from([0, 1, 2, 255, 254]),

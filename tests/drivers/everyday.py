@@ -112,6 +112,7 @@ def many_rows(connection):
         cursor.execute("INSERT INTO py_many VALUES (-1, REPEAT('x', 100)), (-2, %s)", ("y" * 100,))
         show("large", cursor.execute("SELECT REPEAT('z', 5000000), t FROM py_many WHERE id < 0 ORDER BY id"))
         show("lengths", [[len(value) for value in row] for row in cursor.fetchall()])
+    connection.commit()
 
 
 def several_results():

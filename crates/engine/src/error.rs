@@ -30,26 +30,24 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    /// The ERR packet that tells the client, with MySQL's own code; `None` if the connection must be closed without one.
-    pub fn to_err_packet(&self) -> Option<ErrPacket> {
-        let packet = |code, state: &str| Some(ErrPacket::new(code, state, &format!("{self}")));
+    /// The ERR packet that tells the client, with MySQL's own code.
+    pub fn to_err_packet(&self) -> ErrPacket {
+        let packet = |code, state: &str| ErrPacket::new(code, state, &format!("{self}"));
         match self {
-            Self::Retry(_) => Some(ErrPacket::new(
+            Self::Retry(_) => ErrPacket::new(
                 1213,
                 "40001",
                 "Deadlock found when trying to get lock; try restarting transaction",
-            )),
-            Self::LockWait(_) => Some(ErrPacket::new(
-                1205,
-                "HY000",
-                "Lock wait timeout exceeded; try restarting transaction",
-            )),
+            ),
+            Self::LockWait(_) => {
+                ErrPacket::new(1205, "HY000", "Lock wait timeout exceeded; try restarting transaction")
+            }
             Self::Interrupted => packet(1317, "70100"),
             // ER_SERVER_SHUTDOWN: drivers take class 08 as "the connection is of no use now", which is the truth.
             Self::NoServer(_) => packet(1053, "08S01"),
-            Self::Refused(err) => Some(err.clone()),
+            Self::Refused(err) => err.clone(),
             Self::Limit(_) => packet(1197, "HY000"),
-            Self::Fatal(_) => None,
+            Self::Fatal(_) => packet(1053, "08S01"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! answered. A transaction that is gone on the lead (a deadlock's victim, a ROLLBACK, a lost connection) has released them there, and other
 //! sessions' statements may have overtaken what followers still have in their queues. So a follower waits until the session knows.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
@@ -18,14 +19,60 @@ enum State {
     Abandoned,
 }
 
-/// The fate of one transaction.
-#[derive(Debug, Default)]
+/// The fate of one transaction, and its rank among those that block each other on followers.
+#[derive(Debug)]
 pub(crate) struct Fate {
     state: Mutex<State>,
     changed: Notify,
+    /// Rank while nobody waits for the transaction.
+    at_ease: u64,
+    rank: AtomicU64,
 }
 
 impl Fate {
+    /// The rank of statements that a whole epoch waits for.
+    pub const URGENT: u64 = 1;
+    /// The rank of a transaction whose legs are being taken back: nobody may stop it any more.
+    const FROZEN: u64 = 0;
+    /// Ranks of transactions that nobody waits for begin here; below are those of waiting clients, in the order in which they began to wait.
+    const FIRST_AT_EASE: u64 = 1 << 62;
+
+    /// The fate of a new transaction; `id` grows from one transaction to the next.
+    pub fn new(id: u64) -> Self {
+        let at_ease = Self::FIRST_AT_EASE + id;
+        Self {
+            state: Mutex::default(),
+            changed: Notify::new(),
+            at_ease,
+            rank: AtomicU64::new(at_ease),
+        }
+    }
+
+    /// Lower is stronger.
+    pub fn rank(&self) -> u64 {
+        self.rank.load(Ordering::SeqCst)
+    }
+
+    /// A client waits for the followers from now on; `place` is its place among all that wait, from 2.
+    pub fn hurry(&self, place: u64) {
+        self.rank.store(place, Ordering::SeqCst);
+    }
+
+    /// Nobody waits any more.
+    pub fn relax(&self) {
+        self.rank.store(self.at_ease, Ordering::SeqCst);
+    }
+
+    /// Whether nobody may stop a leg of this transaction.
+    pub fn is_frozen(&self) -> bool {
+        self.rank() == Self::FROZEN
+    }
+
+    /// Nobody may stop a leg of this transaction from now on.
+    pub fn freeze(&self) {
+        self.rank.store(Self::FROZEN, Ordering::SeqCst);
+    }
+
     /// A statement goes to the lead.
     pub fn put_in_flight(&self) {
         self.change(State::InFlight);

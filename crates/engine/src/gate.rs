@@ -100,10 +100,9 @@ impl Hold {
         self.gates.acquire(self.owner, key, mode).await
     }
 
-    /// Whether any gate is held.
-    pub fn is_empty(&self) -> bool {
-        let state = self.gates.state.lock().unwrap_or_else(PoisonError::into_inner);
-        !state.held.contains_key(&self.owner)
+    /// The owner's number; it grows from one hold to the next.
+    pub fn owner(&self) -> u64 {
+        self.owner
     }
 }
 

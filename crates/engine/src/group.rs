@@ -3,7 +3,7 @@
 //! Invariants: the last online server is never evicted; an evicted server never comes back in the life of this process; every session that
 //! waits on an evicted server is woken at once through the server's `gone` token.
 
-use crate::follower::RestartSignal;
+use crate::follower::Restart;
 use crate::gate::{Gates, Hold};
 use crate::io::{BackendId, Clock, Identity, LegError, ServerFacts, Servers, World};
 use crate::leg::OpenLeg;
@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use grove_recovery_log::{Entry, MembershipChange, OrderedLog};
 use smallvec::SmallVec;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -52,11 +52,12 @@ pub struct Group<W: World> {
     pub(crate) order: Arc<Order>,
     pub(crate) commits: Arc<CommitsUnderWay>,
     /// Follower legs that can be told to start over, by server and its connection id.
-    pub(crate) restartable: DashMap<(BackendId, u32), Arc<RestartSignal>>,
+    pub(crate) restartable: DashMap<(BackendId, u32), Restart>,
     members: Vec<Member>,
     view: ArcSwap<View>,
     changing: Mutex<()>,
     next_reader: AtomicUsize,
+    next_place: AtomicU64,
     bulk_insert_gate: bool,
     default_isolation: Isolation,
     metrics: Arc<grove_telemetry::Metrics>,
@@ -110,6 +111,7 @@ impl<W: World> Group<W> {
             view: ArcSwap::from_pointee(View { epoch: 1, lead, online }),
             changing: Mutex::new(()),
             next_reader: AtomicUsize::new(0),
+            next_place: AtomicU64::new(2),
             bulk_insert_gate,
             default_isolation: default_isolation.unwrap_or(Isolation::RepeatableRead),
             metrics,
@@ -177,6 +179,11 @@ impl<W: World> Group<W> {
 
     pub(crate) fn gone(&self, id: BackendId) -> CancellationToken {
         CancellationToken::clone(&self.member(id).gone.load())
+    }
+
+    /// The next place among those that wait for followers.
+    pub(crate) fn next_place(&self) -> u64 {
+        self.next_place.fetch_add(1, Ordering::Relaxed)
     }
 
     /// An owner of gates for a transaction or a statement that commits by itself.

@@ -41,6 +41,7 @@ pub(crate) struct Transaction {
 
 impl Transaction {
     pub fn new(hold: Arc<Hold>, isolation: Isolation, begin: Vec<Bytes>) -> Self {
+        let fate = Arc::new(Fate::new(hold.owner()));
         Self {
             hold,
             isolation,
@@ -52,7 +53,7 @@ impl Transaction {
             reads: ReadLog::default(),
             reader: None,
             snapshot_lost: false,
-            fate: Arc::default(),
+            fate,
             lead: None,
         }
     }

@@ -47,6 +47,17 @@ fn frames(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Whole frames with their headers, to be changed in place.
+pub(crate) fn frames_mut(bytes: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let length = grove_wire::packet::frame_payload_len(rest.first_chunk()?);
+        let (frame, next) = std::mem::take(&mut rest).split_at_mut_checked(4 + length)?;
+        rest = next;
+        Some(frame)
+    })
+}
+
 /// The literal of a value that is no text, or of a text that is plain ASCII. Type codes of the protocol's column definitions (MySQL
 /// internals, `enum_field_types`).
 fn literal(column: &ColumnDefinition, value: Option<&[u8]>) -> Vec<u8> {

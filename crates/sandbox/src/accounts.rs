@@ -35,6 +35,6 @@ pub(crate) fn statements(kind: Kind) -> String {
             "GRANT ALL PRIVILEGES ON *.* TO '{user}'@'%' WITH GRANT OPTION;\n"
         ));
     }
-    sql.push_str(&format!("CREATE DATABASE {APP_DATABASE};\n"));
+    sql.push_str(&format!("CREATE DATABASE {APP_DATABASE} CHARACTER SET utf8mb4;\n"));
     sql
 }

@@ -15,7 +15,7 @@ use crate::settings;
 use crate::{SandboxError, accounts};
 
 /// Part of the template's name. Raise it when what a template contains changes.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 
 /// Returns the template's directory, initialising it when this is the first use of this server version.
 pub(crate) async fn prepare(installation: &Installation, cache: &Path) -> Result<PathBuf, SandboxError> {

@@ -53,14 +53,16 @@ struct Head {
     set_statement: u8,
     decided: bool,
     takes_rest: bool,
+    /// The next word is a value, as in DEFINER=event.
+    value: bool,
 }
 
 /// Words that start a compound statement in MariaDB outside of stored programs.
-const COMPOUND: [&[u8]; 6] = [b"IF", b"CASE", b"LOOP", b"WHILE", b"REPEAT", b"FOR"];
+const COMPOUND: [&[u8]; 7] = [b"IF", b"CASE", b"LOOP", b"WHILE", b"REPEAT", b"FOR", b"DECLARE"];
 /// Words after CREATE or ALTER that are followed by a body.
 const STORED: [&[u8]; 6] = [b"PROCEDURE", b"FUNCTION", b"TRIGGER", b"EVENT", b"PACKAGE", b"LIBRARY"];
 /// Words after CREATE after which no body can follow.
-const PLAIN: [&[u8]; 9] = [
+const PLAIN: [&[u8]; 12] = [
     b"TABLE",
     b"VIEW",
     b"INDEX",
@@ -70,6 +72,9 @@ const PLAIN: [&[u8]; 9] = [
     b"ROLE",
     b"SERVER",
     b"SEQUENCE",
+    b"TABLESPACE",
+    b"LOGFILE",
+    b"RESOURCE",
 ];
 
 impl Head {
@@ -84,7 +89,7 @@ impl Head {
             }
             return;
         }
-        if self.decided {
+        if std::mem::take(&mut self.value) || self.decided {
             return;
         }
         if first {
@@ -111,6 +116,7 @@ impl Head {
     }
 
     fn other(&mut self, kind: TokenKind) {
+        self.value = kind == TokenKind::Punctuation(b'=');
         // `label: BEGIN NOT ATOMIC` in MariaDB.
         if kind == TokenKind::Punctuation(b':') && self.words == 1 {
             self.takes_rest = true;

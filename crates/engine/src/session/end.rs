@@ -80,6 +80,7 @@ impl<W: World> Session<W> {
                                     body: statement.body.clone(),
                                     context: Vec::new(),
                                     generated_id: None,
+                                    sets_clock: false,
                                     lead: backend,
                                     outcome: outcome_of(&reply.reply),
                                     changes_state: false,
@@ -154,11 +155,11 @@ impl<W: World> Session<W> {
             return Ok(None);
         };
         let writer = transaction.lead.filter(|_| !transaction.entries.is_empty());
-        self.take_all_back().await;
+        self.gather().await;
         match writer {
             Some(lead) => {
                 self.restore_followers(lead).await;
-                self.take_all_back().await;
+                self.gather().await;
                 self.commit_writes(body, lead).await.map(Some)
             }
             None => self.end_reading(&body).await.map(Some),
@@ -222,17 +223,10 @@ impl<W: World> Session<W> {
             Slot::Mine(leg) => Some(leg.run(&[], &statement.body, sink).await),
             _ => None,
         };
-        self.take_all_back().await;
         if !matches!(first, Some(Ok(_))) {
             self.close_leg(current);
         }
-        let mut replies = Vec::new();
-        for (backend, result) in self.run_on_open_legs(&statement.body).await {
-            match result {
-                Ok(reply) => replies.push(reply),
-                Err(_) => self.close_leg(backend),
-            }
-        }
+        let mut replies = self.roll_back_everywhere(&statement.body).await;
         self.transaction = None;
         let reply = match first {
             Some(Ok(reply)) => Some(reply),
@@ -260,12 +254,7 @@ impl<W: World> Session<W> {
         {
             self.close_leg(lead);
         }
-        self.take_all_back().await;
-        for (backend, result) in self.run_on_open_legs(&rollback).await {
-            if result.is_err() {
-                self.close_leg(backend);
-            }
-        }
+        self.roll_back_everywhere(&rollback).await;
         // A ROLLBACK that was refused (by a kill that came too late for its statement) leaves a leg that nobody may use again.
         let refused: Vec<BackendId> = self.open_legs().map(|leg| leg.backend).collect();
         refused.into_iter().for_each(|backend| self.close_leg(backend));
@@ -274,7 +263,7 @@ impl<W: World> Session<W> {
 
     /// The lead's last statement committed by itself; so have the followers, once they have executed it.
     pub(super) async fn finish_committed(&mut self) -> Result<(), SessionError> {
-        self.take_all_back().await;
+        self.gather().await;
         let mut holders = Vec::new();
         for slot in &self.slots {
             if let Slot::Mine(leg) = slot {
@@ -293,26 +282,74 @@ impl<W: World> Session<W> {
             .map_err(|error| SessionError::Fatal(error.to_string()))
     }
 
-    /// Waits for every follower's queue and takes the legs back.
-    pub(super) async fn take_all_back(&mut self) {
-        let any_away = self.slots.iter().any(|slot| matches!(slot, Slot::Away(_)));
-        if !any_away {
+    /// Waits until every follower has executed everything, and takes all legs back. While it waits the legs can still give way to others; only
+    /// when all of them rest are they taken back, without waiting: see [`crate::follower::Restart`].
+    async fn gather(&mut self) {
+        let Some(fate) = self.transaction.as_ref().map(|t| Arc::clone(&t.fate)) else {
             return;
+        };
+        let place = self.group.next_place();
+        if !fate.is_frozen() {
+            fate.hurry(place);
         }
-        for index in 0..self.slots.len() {
-            if !matches!(self.slots[index], Slot::Away(_)) {
+        while self.slots.iter().any(|slot| matches!(slot, Slot::Away(_))) {
+            let drains = self.slots.iter().filter_map(|slot| match slot {
+                Slot::Away(handle) => Some(handle.drained()),
+                _ => None,
+            });
+            futures_util::future::join_all(drains).await;
+            fate.freeze();
+            let settled = self.slots.iter().all(|slot| match slot {
+                Slot::Away(handle) => handle.is_settled(),
+                _ => true,
+            });
+            if !settled {
+                fate.hurry(place);
                 continue;
             }
-            // Each task drains on its own; waiting for one after the other costs no more than the slowest.
-            if let Slot::Away(handle) = std::mem::replace(&mut self.slots[index], Slot::Closed)
-                && let Some(follower) = handle.reclaim().await
-            {
-                self.slots[index] = Slot::Mine(Box::new(follower.leg));
+            for index in 0..self.slots.len() {
+                if matches!(self.slots[index], Slot::Away(_))
+                    && let Slot::Away(handle) = std::mem::replace(&mut self.slots[index], Slot::Closed)
+                    && let Some(follower) = handle.reclaim().await
+                {
+                    self.slots[index] = Slot::Mine(Box::new(follower.leg));
+                }
             }
         }
+        self.close_statements().await;
+    }
+
+    async fn close_statements(&mut self) {
         for id in std::mem::take(&mut self.closed_statements) {
             self.close_statement(id).await;
         }
+    }
+
+    /// Rolls every leg back, each as soon as its follower gives it up; legs that fail are closed. The fate says already that the transaction
+    /// is abandoned, so followers execute no more.
+    async fn roll_back_everywhere(&mut self, body: &Body) -> Vec<LegReply> {
+        let slots = std::mem::take(&mut self.slots);
+        let ends = slots.into_iter().map(|slot| async {
+            let mut leg = match slot {
+                Slot::Closed => return (Slot::Closed, None),
+                Slot::Mine(leg) => leg,
+                Slot::Away(handle) => match handle.reclaim().await {
+                    Some(follower) => Box::new(follower.leg),
+                    None => return (Slot::Closed, None),
+                },
+            };
+            if !leg.in_transaction {
+                return (Slot::Mine(leg), None);
+            }
+            match leg.run(&[], body, &mut Discard).await {
+                Ok(reply) => (Slot::Mine(leg), Some(reply)),
+                Err(_) => (Slot::Closed, None),
+            }
+        });
+        let (slots, replies): (Vec<_>, Vec<_>) = futures_util::future::join_all(ends).await.into_iter().unzip();
+        self.slots = slots;
+        self.close_statements().await;
+        replies.into_iter().flatten().collect()
     }
 
     /// Legs at hand that have a transaction open.

@@ -2,10 +2,12 @@
 
 use super::{LegOf, Session, Slot};
 use crate::error::SessionError;
+use crate::follower::{Follower, FollowerHandle};
 use crate::group::Verdict;
 use crate::io::{BackendId, Clock, Discard, LegError, World};
 use bytes::Bytes;
 use grove_wire::ReplyShape;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A leg that was used a moment ago is not asked whether its connection still stands: that would cost a system call for every statement.
@@ -34,7 +36,7 @@ impl<W: World> Session<W> {
                     return Err(LegError::Lost("the transaction's leg was lost".into()));
                 }
                 Slot::Closed => Box::new(self.group.open_leg(backend, &self.identity).await?),
-                Slot::Away(handle) => match handle.reclaim().await {
+                Slot::Away(handle) => match self.reclaimed(handle).await {
                     Some(follower) => {
                         self.note_snapshot(backend, follower.started_over);
                         Box::new(follower.leg)
@@ -48,6 +50,19 @@ impl<W: World> Session<W> {
             Slot::Mine(leg) => Ok(leg),
             _ => Err(LegError::Protocol("a leg that was just stored is gone".into())),
         }
+    }
+
+    /// Takes one follower back; while the client waits for it, it is stronger than those for whom nobody waits.
+    pub(super) async fn reclaimed(&mut self, handle: FollowerHandle<W>) -> Option<Follower<W>> {
+        let fate = self.transaction.as_ref().map(|t| Arc::clone(&t.fate));
+        if let Some(fate) = &fate {
+            fate.hurry(self.group.next_place());
+        }
+        let follower = handle.reclaim().await;
+        if let Some(fate) = &fate {
+            fate.relax();
+        }
+        follower
     }
 
     /// A leg has come back from its work as a follower.
@@ -124,6 +139,7 @@ impl<W: World> Session<W> {
         }
         let statements: Vec<Bytes> = self.state.since(leg.state_version).collect();
         leg.state_version = version;
+        leg.clock_is_set &= !self.state.client_sets_clock;
         for statement in statements {
             let reply = leg.command(statement, ReplyShape::Query, &mut Discard).await?;
             if let Some(err) = reply.reply.err() {
@@ -150,11 +166,6 @@ impl<W: World> Session<W> {
             LegError::ClientGone(reason) => return Err(SessionError::Fatal(reason)),
             LegError::Lost(_) | LegError::Protocol(_) | LegError::Timeout(_) => {}
         }
-        if self.state.has_temporary_tables && self.group.is_online(backend) {
-            return Err(SessionError::Fatal(
-                "a connection that held temporary tables was lost".into(),
-            ));
-        }
         *attempts += 1;
         if *attempts > 2 * self.slots.len() + 4 {
             return Err(SessionError::NoServer(format!(
@@ -163,7 +174,18 @@ impl<W: World> Session<W> {
         }
         tracing::debug!(backend = self.group.name(backend), %error, "a leg failed");
         self.group.metrics().retries.add(1);
-        self.group.verify(backend, &error).await.map_err(SessionError::NoServer)
+        let verdict = self
+            .group
+            .verify(backend, &error)
+            .await
+            .map_err(SessionError::NoServer)?;
+        if verdict == Verdict::Alive && self.state.has_temporary_tables {
+            // The others have the tables, but this server goes on and a new connection to it has none.
+            return Err(SessionError::Fatal(
+                "a connection that held temporary tables was lost".into(),
+            ));
+        }
+        Ok(verdict)
     }
 
     /// A leg failed under a statement about the session itself. Outside a transaction it is run again elsewhere; inside one, the

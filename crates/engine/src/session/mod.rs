@@ -28,7 +28,7 @@ use crate::statement::{Body, Statement};
 use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
 use grove_sql::{Analyser, Analysis, Class, LexMode};
-use grove_wire::ReplyShape;
+use grove_wire::{ErrPacket, ReplyShape};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -46,6 +46,8 @@ pub struct Session<W: World> {
     analyser: Arc<Analyser>,
     identity: Arc<Identity>,
     state: SessionState,
+    /// How statements are to be read after the login.
+    initial_lex_mode: LexMode,
     slots: Vec<Slot<W>>,
     /// The server that it reads from.
     reader: BackendId,
@@ -95,6 +97,7 @@ impl<W: World> Session<W> {
             slots: (0..group.member_count()).map(|_| Slot::Closed).collect(),
             state: SessionState::new(lex_mode, identity.database.clone(), isolation),
             identity: Arc::new(identity),
+            initial_lex_mode: lex_mode,
             group,
             analyser,
             reader,
@@ -171,7 +174,13 @@ impl<W: World> Session<W> {
             Class::Write(_) => self.write(statement, sink).await,
             // Without table locks it does nothing, and above all it does not commit.
             Class::UnlockTables => self.read(statement, sink).await,
-            Class::Ddl | Class::LockTables | Class::Kill => {
+            // Plain KILL never comes here; a prepared one names Grove's connection ids, which mean nothing to a server.
+            Class::Kill => Err(SessionError::Refused(ErrPacket::new(
+                1235,
+                "42000",
+                "This version of Grove doesn't yet support 'KILL as a prepared statement'",
+            ))),
+            Class::Ddl | Class::LockTables => {
                 self.end_implicitly().await?;
                 self.standalone(statement, sink).await
             }
@@ -333,11 +342,15 @@ impl<W: World> Session<W> {
     /// COM_RESET_CONNECTION: everything as after the login, on every server.
     pub async fn reset(&mut self) -> Result<(), SessionError> {
         self.close().await;
-        let lex_mode = LexMode {
-            ansi_quotes: false,
-            no_backslash_escapes: false,
-            ..self.state.lex_mode
-        };
+        let lex_mode = self.initial_lex_mode;
+        if let Some(facts) = self.group.server_facts()
+            && lex_mode.flavor == grove_sql::Flavor::Mysql
+        {
+            // MySQL goes back to the server's character set, not to that of the login.
+            let mut identity = Identity::clone(&self.identity);
+            identity.collation = u16::from(facts.collation);
+            self.identity = Arc::new(identity);
+        }
         let isolation = self.group.default_isolation();
         let schema = std::mem::take(&mut self.state.schema);
         self.state = SessionState::new(lex_mode, self.identity.database.clone(), isolation);
@@ -391,5 +404,9 @@ impl<W: World> Session<W> {
 impl<W: World> Drop for Session<W> {
     fn drop(&mut self) {
         self.group.count_reader(self.reader, false);
+        if let Some(transaction) = &self.transaction {
+            // The lead rolls back as soon as its leg is dropped: followers must not judge what they still have in their queues.
+            transaction.fate.abandon();
+        }
     }
 }

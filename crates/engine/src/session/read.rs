@@ -10,6 +10,7 @@ use crate::transaction::Digesting;
 use crate::value;
 use bytes::{Bytes, BytesMut};
 use grove_sql::{Name, TouchedTables};
+use grove_wire::{StatusFlags, patch_status};
 use std::sync::Arc;
 
 impl<W: World> Session<W> {
@@ -150,7 +151,7 @@ impl<W: World> Session<W> {
         let Slot::Away(handle) = std::mem::replace(self.slot(backend), Slot::Closed) else {
             return Err(LegError::Protocol("the leg is not at hand".into()));
         };
-        let Some(mut follower) = handle.reclaim().await else {
+        let Some(mut follower) = self.reclaimed(handle).await else {
             return Err(LegError::Lost("the follower's leg was lost".into()));
         };
         let has_read = self.transaction.as_ref().is_some_and(|t| t.reader == Some(backend));
@@ -350,7 +351,18 @@ impl<W: World> Session<W> {
     pub(super) async fn keep_warnings(&mut self, backend: BackendId) {
         let Slot::Mine(leg) = self.slot(backend) else { return };
         let mut collect = Collect::default();
-        if let Ok(reply) = leg.run(&[], &Body::query(b"SHOW WARNINGS"), &mut collect).await {
+        if let Ok(mut reply) = leg.run(&[], &Body::query(b"SHOW WARNINGS"), &mut collect).await {
+            // To the client the statement was not in a transaction.
+            let capabilities = self.identity.capabilities;
+            value::frames_mut(&mut collect.bytes)
+                .filter(|frame| frame.get(4) == Some(&0xFE) && frame.len() == 9)
+                .for_each(|eof| patch_status(eof, StatusFlags(0), StatusFlags::IN_TRANS, capabilities));
+            patch_status(
+                &mut reply.last_frame,
+                StatusFlags(0),
+                StatusFlags::IN_TRANS,
+                capabilities,
+            );
             self.warnings = Some(LegReplyBytes {
                 frames: collect.bytes,
                 last_frame: reply.last_frame,

@@ -55,8 +55,9 @@ impl<W: World> Session<W> {
                 continue;
             }
             let clock: Vec<Bytes> = self.clock_and_chance(statement).into_iter().collect();
+            let sets_clock = !self.state.client_sets_clock;
             let Slot::Mine(leg) = self.slot(lead) else { continue };
-            leg.clock_is_set = true;
+            leg.clock_is_set = sets_clock;
             match leg.run_for_client(&clock, &statement.body, sink, &running).await {
                 Ok(reply) => {
                     let outcome = outcome_of(&reply.reply);
@@ -128,11 +129,15 @@ impl<W: World> Session<W> {
         if forces_insert_id(statement) && id > 0 {
             prelude.push(query_payload(format!("SET INSERT_ID={id}").as_bytes()));
         }
+        let sets_clock = !self.state.client_sets_clock;
         let legs = self.slots.iter_mut().filter_map(|slot| match slot {
             Slot::Mine(leg) if followers.contains(&leg.backend) => Some(leg),
             _ => None,
         });
-        let runs = legs.map(|leg| repeat(leg, &prelude, statement));
+        let runs = legs.map(|leg| {
+            leg.clock_is_set = sets_clock;
+            repeat(leg, &prelude, statement)
+        });
         let replies: Vec<(BackendId, Result<LegReply, LegError>)> = futures_util::future::join_all(runs).await;
         for (backend, result) in replies {
             let reason = match result {
@@ -175,7 +180,6 @@ async fn repeat<L: crate::io::Leg>(
     statement: &Statement,
 ) -> (BackendId, Result<LegReply, LegError>) {
     let backend = leg.backend;
-    leg.clock_is_set = true;
     for _ in 0..10 {
         match leg.run(prelude, &statement.body, &mut Discard).await {
             Ok(reply) if is_lock_wait(&outcome_of(&reply.reply)) => {}

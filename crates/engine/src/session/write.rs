@@ -89,11 +89,9 @@ impl<W: World> Session<W> {
             }
             let mut context = self.context(statement);
             context.own.extend(insert_id_read.clone());
-            let fate = self
-                .transaction
-                .as_ref()
-                .map(|t| Arc::clone(&t.fate))
-                .unwrap_or_default();
+            let Some(fate) = self.transaction.as_ref().map(|t| Arc::clone(&t.fate)) else {
+                return Err(SessionError::Fatal("a write without a transaction".into()));
+            };
             fate.put_in_flight();
             let result = self.run_on_lead(lead, &context.own, statement, sink).await;
             let reply = match result {
@@ -169,6 +167,7 @@ impl<W: World> Session<W> {
         statement: &Statement,
         sink: &mut S,
     ) -> Result<LegReply, LegError> {
+        let sets_clock = !self.state.client_sets_clock;
         let running = Arc::clone(&self.running);
         let begin = self.transaction.as_ref().map(|t| t.begin.clone()).unwrap_or_default();
         let version = self.state.version();
@@ -190,7 +189,7 @@ impl<W: World> Session<W> {
         }
         prelude.extend_from_slice(own);
         leg.state_version = version;
-        leg.clock_is_set = true;
+        leg.clock_is_set = sets_clock;
         leg.run_for_client(&prelude, &statement.body, sink, &running).await
     }
 
@@ -280,6 +279,7 @@ impl<W: World> Session<W> {
             body: statement.body.clone(),
             context: context.all(),
             generated_id,
+            sets_clock: !self.state.client_sets_clock,
             lead,
             outcome,
             changes_state,

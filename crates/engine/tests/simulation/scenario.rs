@@ -54,7 +54,7 @@ impl Scenario {
         let common = Policy {
             is_mariadb,
             autoinc_lock_mode: random.pick(&[1, 2]),
-            lock_wait_timeout: Duration::from_secs(random.pick(&[1, 3, 10, 50])),
+            lock_wait_timeout: Duration::from_secs(random.pick(&[2, 5, 10, 50])),
             locks_entry_after_range: random.chance(500),
             lost_keys_stay_lost: random.chance(100),
             kill_waits_for_statement: is_mariadb,

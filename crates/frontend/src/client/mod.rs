@@ -168,13 +168,10 @@ async fn conclude(
         }
         Err(error) => error,
     };
-    let Some(err) = error.to_err_packet() else {
-        return Err(LinkError::Session(error.to_string()));
-    };
-    writer.fail(&err).await?;
+    writer.fail(&error.to_err_packet()).await?;
     match error {
         // Its SQLSTATE tells drivers that the connection is of no use now.
-        SessionError::NoServer(_) => Ok(After::Ends),
+        SessionError::NoServer(_) | SessionError::Fatal(_) => Ok(After::Ends),
         _ => Ok(After::GoesOn),
     }
 }

@@ -184,8 +184,5 @@ pub(crate) fn first_ok(capabilities: CapabilityFlags, schema: &[u8]) -> Vec<u8> 
 
 /// A session that the engine could not open.
 pub(crate) fn session_refused(error: grove_engine::SessionError) -> LinkError {
-    match error.to_err_packet() {
-        Some(err) => LinkError::Refused(err),
-        None => LinkError::Session(error.to_string()),
-    }
+    LinkError::Refused(error.to_err_packet())
 }

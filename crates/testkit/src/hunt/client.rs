@@ -138,7 +138,7 @@ impl Session<'_> {
         let mut has_savepoint = false;
         for _ in 0..self.client.random.between(1, 5) {
             match self.client.random.below(100) {
-                0..8 if style == Style::Explicit => {
+                0..8 => {
                     self.must("SAVEPOINT here").await?;
                     has_savepoint = true;
                 }

@@ -384,8 +384,8 @@ fn with_user_variable(random: &mut Random, client: u32) -> Vec<Statement> {
     let (id, group) = (item(random), group(random));
     let set = match random.below(3) {
         0 => format!("SET @v = {}", random.below(50)),
-        1 => format!("SET @v = {group}"),
-        _ => format!("SET @v := {}", random.below(50)),
+        1 => format!("SELECT COALESCE(MAX(val), 0) % 50 INTO @v FROM item WHERE grp = {group}"),
+        _ => format!("SELECT @v := {}", random.below(50)),
     };
     let uses = match random.below(3) {
         0 => format!("UPDATE item SET val = @v WHERE id = {id}"),

@@ -6,7 +6,9 @@
 pub mod connection;
 mod execute;
 pub mod locks;
+mod parse;
 mod replies;
+mod scan;
 pub mod server;
 pub mod sql;
 pub mod storage;

@@ -4,6 +4,12 @@
 //! lock held by another leg that the lead's order puts later) is solved by rolling this leg back and executing its statements again.
 //! A different answer evicts the server. The task lives for one transaction; the session gets the leg back at its end.
 
+mod handle;
+mod restart;
+
+pub(crate) use handle::FollowerHandle;
+pub(crate) use restart::Restart;
+
 use crate::fate::Fate;
 use crate::group::{Group, Verdict};
 use crate::interrupt::Running;
@@ -13,13 +19,11 @@ use crate::order::Share;
 use crate::statement::{Body, insert_id, outcome_of, query_payload};
 use bytes::Bytes;
 use grove_recovery_log::{Outcome, ResultOutcome};
+use handle::Job;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, oneshot};
-
-/// Tells a follower leg to release its locks and start over.
-#[derive(Debug, Default)]
-pub(crate) struct RestartSignal(Notify);
+use tokio::sync::{mpsc, oneshot};
 
 /// A statement that the lead has executed, with all that makes a follower give the same result.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(crate) struct Executed {
     pub context: Vec<Bytes>,
     /// The first auto-increment value that the lead generated for it.
     pub generated_id: Option<u64>,
+    /// Whether `context` sets the clock. If not, the clock is the client's own, or nothing was said about it.
+    pub sets_clock: bool,
     /// Who answered.
     pub lead: BackendId,
     /// What the lead answered.
@@ -48,34 +54,6 @@ pub(crate) struct Opening {
     pub begin: Vec<Bytes>,
 }
 
-enum Job {
-    Execute(Arc<Executed>, Arc<Share>),
-    Reclaim(oneshot::Sender<Result<(), LegError>>),
-}
-
-/// The session's handle of a follower's task.
-pub(crate) struct FollowerHandle<W: World> {
-    jobs: mpsc::UnboundedSender<Job>,
-    task: tokio::task::JoinHandle<Option<Follower<W>>>,
-}
-
-impl<W: World> FollowerHandle<W> {
-    /// Queues a statement. The queue is bounded by the transaction's own limits.
-    pub fn execute(&self, executed: Arc<Executed>, share: Arc<Share>) {
-        // A task that has ended has lost its server; the session learns it when it takes the leg back.
-        let _ = self.jobs.send(Job::Execute(executed, share));
-    }
-
-    /// Waits until everything that is queued is executed and takes the follower back. `None` if it is lost.
-    pub async fn reclaim(self) -> Option<Follower<W>> {
-        let (done, drained) = oneshot::channel();
-        if self.jobs.send(Job::Reclaim(done)).is_ok() {
-            let _ = drained.await;
-        }
-        self.task.await.ok().flatten()
-    }
-}
-
 /// A follower leg with its part of the transaction.
 pub(crate) struct Follower<W: World> {
     group: Arc<Group<W>>,
@@ -86,14 +64,17 @@ pub(crate) struct Follower<W: World> {
     /// Entries that the leg's open transaction holds.
     executed: usize,
     fate: Arc<Fate>,
-    restart: Arc<RestartSignal>,
+    restart: Restart,
+    /// Whether it waits for its session with everything executed.
+    rest: Arc<AtomicBool>,
     /// The client's reads changed session state on this leg after its last statement.
     tainted: bool,
     /// An entry, by its place, whose forced insert id must be lower than the lead's first generated one, and by how much.
     insert_id_shift: Option<(usize, u64)>,
     /// The transaction was begun again here, so that a snapshot which was taken before is gone.
     pub started_over: bool,
-    lock_waits: u32,
+    /// When the first of its lock wait timeouts ended.
+    waits_since: Option<Duration>,
 }
 
 enum Step {
@@ -103,13 +84,10 @@ enum Step {
     LockWaitEnded,
 }
 
-/// A follower that has waited this long for a lock whose holder the server does not name.
-const ASK_BEFORE_ALL: Duration = Duration::from_secs(1);
 /// Lock trouble among Grove's own legs ends after a few; this many is no longer trouble but a fault.
 const MOST_ATTEMPTS: u32 = 1000;
-/// Lock wait timeouts (`innodb_lock_wait_timeout`, 50 s by default) of one transaction before its server is given up. Grove's own legs
-/// release their locks long before.
-const MOST_LOCK_WAITS: u32 = 2;
+/// Lock wait timeouts of one transaction go on for this long before its server is given up. Grove's own legs release their locks long before.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 impl<W: World> Follower<W> {
     /// Takes a leg that has no transaction open, or one that has executed nothing in it.
@@ -127,12 +105,13 @@ impl<W: World> Follower<W> {
             leg,
             entries: Vec::new(),
             executed: 0,
+            restart: Restart::new(&fate),
+            rest: Arc::default(),
             fate,
-            restart: Arc::default(),
             tainted: false,
             insert_id_shift: None,
             started_over: false,
-            lock_waits: 0,
+            waits_since: None,
         }
     }
 
@@ -164,67 +143,75 @@ impl<W: World> Follower<W> {
         self.entries.iter_mut().for_each(|(_, share)| *share = None);
     }
 
-    /// Starts the task.
-    pub fn start(self) -> FollowerHandle<W> {
-        let (jobs, queue) = mpsc::unbounded_channel();
-        FollowerHandle {
-            jobs,
-            task: tokio::spawn(self.serve(queue)),
-        }
-    }
-
     async fn serve(mut self, mut queue: mpsc::UnboundedReceiver<Job>) -> Option<Self> {
-        let key = (self.leg.backend, self.leg.thread_id());
-        self.group.restartable.insert(key, Arc::clone(&self.restart));
-        let mut registered = key;
-        let result = self.work(&mut queue, &mut registered).await;
-        self.group.restartable.remove(&registered);
+        self.register();
+        let result = self.work(&mut queue).await;
+        self.unregister();
         match result {
             Ok(Some(done)) => {
-                let _ = done.send(Ok(()));
+                let _ = done.send(());
                 Some(self)
             }
             Ok(None) => None,
             Err(error) => {
                 tracing::debug!(backend = self.group.name(self.leg.backend), %error, "follower leg lost");
-                // Shares must go now: others wait for them.
+                // Shares must go now: others wait for them. So must those who wait for an answer.
                 self.entries.clear();
                 queue.close();
-                while let Some(job) = queue.recv().await {
-                    if let Job::Reclaim(done) = job {
-                        let _ = done.send(Err(error.clone()));
-                    }
-                }
+                while queue.recv().await.is_some() {}
                 None
             }
         }
+    }
+
+    /// From now on others may tell this leg to start over.
+    fn register(&self) {
+        let key = (self.leg.backend, self.leg.thread_id());
+        self.group.restartable.insert(key, self.restart.clone());
+    }
+
+    fn unregister(&self) {
+        self.group.restartable.remove(&(self.leg.backend, self.leg.thread_id()));
     }
 
     /// Runs until the session takes the leg back, goes away, or the server is lost.
     async fn work(
         &mut self,
         queue: &mut mpsc::UnboundedReceiver<Job>,
-        registered: &mut (BackendId, u32),
-    ) -> Result<Option<oneshot::Sender<Result<(), LegError>>>, LegError> {
+    ) -> Result<Option<oneshot::Sender<()>>, LegError> {
         loop {
-            self.catch_up(registered).await?;
-            let restart = Arc::clone(&self.restart);
+            self.catch_up().await?;
+            let restart = self.restart.clone();
             let gone = self.leg.gone().clone();
-            tokio::select! {
+            self.rest.store(true, Ordering::SeqCst);
+            // Each branch may be dropped: a job or a signal that was not taken stays.
+            let job = tokio::select! {
                 biased;
                 () = gone.cancelled() => return Err(LegError::Lost("the server has left the group".into())),
-                () = restart.0.notified() => self.start_over(Duration::ZERO, registered).await?,
-                job = queue.recv() => match job {
-                    Some(Job::Execute(executed, share)) => self.enqueue(executed, Some(share)),
-                    Some(Job::Reclaim(done)) => return Ok(Some(done)),
-                    None => return Ok(None),
-                },
+                job = queue.recv() => job,
+                () = restart.told() => {
+                    self.rest.store(false, Ordering::SeqCst);
+                    // A session that takes all its legs back has frozen them before it looked whether they rest.
+                    if !self.fate.is_frozen() {
+                        self.start_over(Duration::ZERO).await?;
+                    }
+                    continue;
+                }
+            };
+            self.rest.store(false, Ordering::SeqCst);
+            match job {
+                Some(Job::Execute(executed, share)) => self.enqueue(executed, Some(share)),
+                Some(Job::Drain(done)) => {
+                    let _ = done.send(());
+                }
+                Some(Job::Reclaim(done)) => return Ok(Some(done)),
+                None => return Ok(None),
             }
         }
     }
 
     /// Executes every entry that the leg's transaction does not hold yet.
-    async fn catch_up(&mut self, registered: &mut (BackendId, u32)) -> Result<(), LegError> {
+    async fn catch_up(&mut self) -> Result<(), LegError> {
         let mut attempts = 0;
         while self.executed < self.entries.len() {
             if self.fate.is_abandoned() {
@@ -235,7 +222,7 @@ impl<W: World> Follower<W> {
             let step = match self.execute_next().await {
                 Ok(step) => step,
                 Err(error @ (LegError::Lost(_) | LegError::Protocol(_))) => {
-                    self.reconnect(error, registered).await?;
+                    self.reconnect(error).await?;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -250,19 +237,30 @@ impl<W: World> Follower<W> {
                     if attempts > MOST_ATTEMPTS {
                         return Err(self.give_up("a transaction could not be executed here in 1000 attempts"));
                     }
-                    self.start_over(pause, registered).await?;
+                    self.start_over(pause).await?;
                 }
                 Step::LockWaitEnded => {
-                    self.lock_waits += 1;
-                    if self.lock_waits > MOST_LOCK_WAITS {
-                        let reason = "a lock was not released in several lock wait timeouts: another client than Grove writes here";
-                        return Err(self.give_up(reason));
-                    }
-                    self.start_over(Duration::ZERO, registered).await?;
+                    self.give_up_waiting()?;
+                    self.start_over(Duration::ZERO).await?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Counts a lock wait timeout; an error when there have been enough of them.
+    fn give_up_waiting(&mut self) -> Result<(), LegError> {
+        let now = self.group.world.clock().now();
+        let since = *self.waits_since.get_or_insert(now);
+        if now.saturating_sub(since) < LONGEST_WAIT {
+            return Ok(());
+        }
+        let reason = "a lock was not released in several lock wait timeouts: another client than Grove writes here";
+        if self.group.view().lead == self.leg.backend {
+            // It has become the lead, and what holds the lock is a transaction that goes on here. This one can be run again.
+            return Err(LegError::Lost(reason.into()));
+        }
+        Err(self.give_up(reason))
     }
 
     /// Evicts the server.
@@ -294,9 +292,9 @@ impl<W: World> Follower<W> {
 
     async fn execute_next(&mut self) -> Result<Step, LegError> {
         let (prelude, executed) = self.flight();
-        self.leg.clock_is_set = true;
+        self.leg.clock_is_set = executed.sets_clock;
         let group = Arc::clone(&self.group);
-        let (restart, fate) = (Arc::clone(&self.restart), Arc::clone(&self.fate));
+        let (restart, lead) = (self.restart.clone(), executed.lead);
         let (backend, thread_id) = (self.leg.backend, self.leg.thread_id());
         let running = Running::default();
         let mut told_to_restart = false;
@@ -311,17 +309,14 @@ impl<W: World> Follower<W> {
                 tokio::select! {
                     biased;
                     reply = &mut run => break reply?,
-                    () = must_stop(&restart, &fate, &running), if !told_to_restart => {
+                    () = restart.must_stop(&running), if !told_to_restart => {
                         told_to_restart = true;
                         // The leg waits itself; only the server can wake it.
                         let _ = group.world.servers().kill(backend, thread_id, KillKind::Query).await;
                     }
                     () = group.world.clock().sleep(patience) => {
                         patience = (patience * 2).min(Duration::from_secs(5));
-                        let found = restart_blockers(&group, backend, thread_id).await;
-                        if !found && patience > ASK_BEFORE_ALL {
-                            restart_all_but(&group, backend, thread_id);
-                        }
+                        restart.free_the_way(&group, (backend, thread_id), lead, patience).await;
                     }
                 }
             }
@@ -375,7 +370,7 @@ impl<W: World> Follower<W> {
             () = self.leg.gone().cancelled() => return Err(LegError::Lost("the server has left the group".into())),
             () = lead_gone.cancelled() => return Err(lead_left()),
             abandoned = self.fate.known_abandoned() => abandoned,
-            () = self.restart.0.notified() => return Ok(Step::StartOver(Duration::ZERO)),
+            () = self.restart.told() => return Ok(Step::StartOver(Duration::ZERO)),
         };
         if abandoned {
             return Ok(Step::StartOver(Duration::ZERO));
@@ -397,7 +392,7 @@ impl<W: World> Follower<W> {
     }
 
     /// Rolls back and forgets what was executed; `catch_up` executes it again.
-    async fn start_over(&mut self, pause: Duration, registered: &mut (BackendId, u32)) -> Result<(), LegError> {
+    async fn start_over(&mut self, pause: Duration) -> Result<(), LegError> {
         self.group.metrics().follower_restarts.add(1);
         self.started_over = true;
         let state_changed = self.tainted
@@ -411,7 +406,7 @@ impl<W: World> Follower<W> {
             self.roll_back().await
         };
         if let Err(error) = rolled_back {
-            self.reconnect(error, registered).await?;
+            self.reconnect(error).await?;
         }
         if pause > Duration::ZERO {
             self.group.world.clock().sleep(pause).await;
@@ -430,7 +425,7 @@ impl<W: World> Follower<W> {
     }
 
     /// Opens a new connection in place of a lost one, if the server still answers.
-    async fn reconnect(&mut self, error: LegError, registered: &mut (BackendId, u32)) -> Result<(), LegError> {
+    async fn reconnect(&mut self, error: LegError) -> Result<(), LegError> {
         let backend = self.leg.backend;
         let verdict = self.group.verify(backend, &error).await.map_err(LegError::Lost)?;
         if verdict == Verdict::Evicted {
@@ -445,25 +440,13 @@ impl<W: World> Follower<W> {
             .servers()
             .kill(backend, old, KillKind::Connection)
             .await;
+        self.unregister();
         let opened = open_leg(&self.group, &self.identity, &self.opening, backend).await;
         self.leg = opened.map_err(|again| self.give_up(&format!("{error}; a new connection failed: {again}")))?;
         self.executed = 0;
-        self.group.restartable.remove(registered);
-        *registered = (backend, self.leg.thread_id());
-        self.group.restartable.insert(*registered, Arc::clone(&self.restart));
+        self.register();
         Ok(())
     }
-}
-
-/// Completes when a leg that is at work must be stopped and its statement, not Grove's own before it, is on the server. A kill in the prelude
-/// would hit BEGIN, and the statement would then commit by itself. Dropping the future loses a restart signal only if the caller ends.
-async fn must_stop(restart: &RestartSignal, fate: &Fate, running: &Running) {
-    tokio::select! {
-        biased;
-        () = restart.0.notified() => {}
-        () = fate.abandoned() => {}
-    }
-    running.statement_began().await;
 }
 
 /// A fresh connection with the session's state as it was when the transaction began.
@@ -480,36 +463,6 @@ async fn open_leg<W: World>(
     }
     leg.state_version = opening.state_version;
     Ok(leg)
-}
-
-/// Asks the server who holds the lock that this leg waits for, and tells those legs to start over. A leg that is committing is not
-/// registered any more and ends by itself. True if a leg was told.
-async fn restart_blockers<W: World>(group: &Group<W>, backend: BackendId, thread_id: u32) -> bool {
-    let blockers = match group.world.servers().blockers(backend, thread_id).await {
-        Ok(blockers) => blockers,
-        Err(error) => {
-            tracing::warn!(backend = group.name(backend), %error, "who blocks a follower is not known");
-            return false;
-        }
-    };
-    let mut told = false;
-    for blocker in blockers {
-        if let Some(signal) = group.restartable.get(&(backend, blocker)) {
-            signal.0.notify_one();
-            told = true;
-        }
-    }
-    told
-}
-
-/// A server may not know who blocks whom: its tables about it are a copy that is not renewed while somebody else reads it all the time.
-/// Follower legs are disposable, so all others on that server start over.
-fn restart_all_but<W: World>(group: &Group<W>, backend: BackendId, thread_id: u32) {
-    for entry in &group.restartable {
-        if entry.key().0 == backend && entry.key().1 != thread_id {
-            entry.value().0.notify_one();
-        }
-    }
 }
 
 /// Errors that only say that locks were granted in another order here: 1205 lock wait, 1213 deadlock, 1317 interrupted by Grove itself,

@@ -1,0 +1,94 @@
+//! Who gives way on a follower: legs that block each other there although the lead let both pass.
+//!
+//! Gap locks can be granted on a follower in another order than on the lead. A leg that waits asks its server who blocks it, and the blocker is
+//! rolled back and executes its statements again afterwards. Two legs must not do that to each other for ever, nor may two transactions
+//! each hold what the other waits for on different servers, so there is one order for all servers (wound-wait; Rosenkrantz, Stearns and Lewis,
+//! "System level concurrency control for distributed database systems", 1978): a leg may only stop legs of a weaker rank. A transaction whose
+//! client waits for its followers is stronger than any whose client does not.
+
+use crate::fate::Fate;
+use crate::group::Group;
+use crate::interrupt::Running;
+use crate::io::{BackendId, Servers, World};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// A server that does not say who blocks a leg for this long: its tables about that are a copy that is not renewed while somebody else reads
+/// them all the time. Then all weaker legs start over.
+const ASK_BEFORE_ALL: Duration = Duration::from_secs(1);
+
+/// How one follower leg is told to release its locks and start over.
+#[derive(Clone, Debug)]
+pub(crate) struct Restart {
+    signal: Arc<Notify>,
+    fate: Arc<Fate>,
+}
+
+impl Restart {
+    pub fn new(fate: &Arc<Fate>) -> Self {
+        Self {
+            signal: Arc::default(),
+            fate: Arc::clone(fate),
+        }
+    }
+
+    /// Completes when the leg has been told to start over. Dropping the future before that loses nothing.
+    pub async fn told(&self) {
+        self.signal.notified().await;
+    }
+
+    /// Completes when a leg that is at work must be stopped and its statement, not Grove's own before it, is on the server. A kill in the prelude
+    /// would hit BEGIN, and the statement would then commit by itself. A signal that was taken and whose future is then dropped is lost: the
+    /// caller polls one such future until the statement ends.
+    pub async fn must_stop(&self, running: &Running) {
+        tokio::select! {
+            biased;
+            () = self.signal.notified() => {}
+            () = self.fate.abandoned() => {}
+        }
+        running.statement_began().await;
+    }
+
+    /// Tells those who block the leg `(backend, thread)` to start over, if they are weaker. `lead` gave the answer that the leg waits to execute.
+    pub async fn free_the_way<W: World>(
+        &self,
+        group: &Group<W>,
+        (backend, thread_id): (BackendId, u32),
+        lead: BackendId,
+        waited: Duration,
+    ) {
+        let blockers = match group.world.servers().blockers(backend, thread_id).await {
+            Ok(blockers) => blockers,
+            Err(error) => {
+                tracing::warn!(backend = group.name(backend), %error, "who blocks a follower is not known");
+                Vec::new()
+            }
+        };
+        // The next lead's first statement waits for everything that the old lead answered.
+        let rank = if group.view().lead == lead {
+            self.fate.rank()
+        } else {
+            Fate::URGENT
+        };
+        let mut known = false;
+        for blocker in blockers {
+            if let Some(other) = group.restartable.get(&(backend, blocker)) {
+                known = true;
+                other.give_way_to(rank);
+            }
+        }
+        if !known && waited > ASK_BEFORE_ALL {
+            let others = group.restartable.iter();
+            others
+                .filter(|other| other.key().0 == backend && other.key().1 != thread_id)
+                .for_each(|other| other.give_way_to(rank));
+        }
+    }
+
+    fn give_way_to(&self, rank: u64) {
+        if self.fate.rank() > rank {
+            self.signal.notify_one();
+        }
+    }
+}
