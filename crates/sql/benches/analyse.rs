@@ -10,7 +10,10 @@ use sqlparser::parser::Parser;
 /// Ordinary statements of an OLTP load (those of sysbench), and two that are larger.
 const STATEMENTS: [(&str, &str); 8] = [
     ("point select", "SELECT c FROM sbtest1 WHERE id=5021"),
-    ("range", "SELECT c FROM sbtest3 WHERE id BETWEEN 4990 AND 5089 ORDER BY c"),
+    (
+        "range",
+        "SELECT c FROM sbtest3 WHERE id BETWEEN 4990 AND 5089 ORDER BY c",
+    ),
     ("update", "UPDATE sbtest1 SET k=k+1 WHERE id=5014"),
     (
         "update text",
@@ -20,7 +23,10 @@ const STATEMENTS: [(&str, &str); 8] = [
         "insert",
         "INSERT INTO sbtest1 (id, k, c, pad) VALUES (5010, 4999, '68487932199-96439406143-93774651418-41631865787-96406072701-20604855487-25459966574-28203206787-41238978918-19503783441', '22195207048-70116052123-74140395089-76317954521-98694025897')",
     ),
-    ("prepared", "SELECT id, name, price FROM items WHERE category = ? AND price < ? ORDER BY price LIMIT ?"),
+    (
+        "prepared",
+        "SELECT id, name, price FROM items WHERE category = ? AND price < ? ORDER BY price LIMIT ?",
+    ),
     (
         "join",
         "SELECT o.id, o.total, c.name FROM orders AS o INNER JOIN customers AS c ON c.id = o.customer_id WHERE o.status IN ('new', 'paid', 'sent') AND o.created_at >= '2024-01-01' ORDER BY o.created_at DESC LIMIT 20",

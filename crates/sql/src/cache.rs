@@ -38,7 +38,9 @@ impl<V: Clone> Cache<V> {
     /// A cache of at most about `capacity` entries.
     pub fn new(capacity: usize) -> Self {
         Self {
-            shards: std::iter::repeat_with(|| Shard(RwLock::default())).take(SHARDS).collect(),
+            shards: std::iter::repeat_with(|| Shard(RwLock::default()))
+                .take(SHARDS)
+                .collect(),
             shard_capacity: capacity.div_ceil(SHARDS).max(1),
         }
     }

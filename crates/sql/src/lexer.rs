@@ -78,34 +78,46 @@ enum Dots {
     Separate,
 }
 
-/// Classes of bytes, so that the hot loops are one table look-up per byte.
-const IDENT: u8 = 1;
-const SPACE: u8 = 2;
+/// What a byte begins, as far as it alone decides.
+const SIGN: u8 = 0;
+const BLANK: u8 = 1;
+const LETTER: u8 = 2;
+/// It depends on what follows, or on the mode.
+const OTHER: u8 = 3;
+/// Bit: the byte may stand in an unquoted name.
+const IN_NAME: u8 = 4;
+/// Bit: and it is ASCII, so it is a character by itself.
+const IN_ASCII_NAME: u8 = 8;
 
-static BYTE_CLASS: [u8; 256] = byte_classes();
+/// One look-up per byte in the hot loops.
+static BYTES: [u8; 256] = classes_of_bytes();
 
-const fn byte_classes() -> [u8; 256] {
+const fn classes_of_bytes() -> [u8; 256] {
     let mut table = [0; 256];
     let mut i = 0;
     while i < 256 {
         let byte = i as u8;
-        if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80 {
-            table[i] |= IDENT;
-        }
-        if matches!(byte, b' ' | 9..=13) {
-            table[i] |= SPACE;
-        }
+        table[i] = match byte {
+            // x'41', b'01', n'text'
+            b'x' | b'X' | b'b' | b'B' | b'n' | b'N' | b'$' => OTHER | IN_NAME | IN_ASCII_NAME,
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => LETTER | IN_NAME | IN_ASCII_NAME,
+            b'0'..=b'9' => OTHER | IN_NAME | IN_ASCII_NAME,
+            0x80.. => OTHER | IN_NAME,
+            b' ' | 9..=13 => BLANK,
+            b'\'' | b'"' | b'`' | b'.' | b'#' | b'-' | b'/' | b'*' | b'@' | b'?' | b':' | b'\\' => OTHER,
+            _ => SIGN,
+        };
         i += 1;
     }
     table
 }
 
 fn is_ident(byte: u8) -> bool {
-    BYTE_CLASS[byte as usize] & IDENT != 0
+    BYTES[byte as usize] & IN_NAME != 0
 }
 
 fn is_ascii_space(byte: u8) -> bool {
-    BYTE_CLASS[byte as usize] & SPACE != 0
+    BYTES[byte as usize] == BLANK
 }
 
 impl<'a> Lexer<'a> {
@@ -154,9 +166,9 @@ impl<'a> Lexer<'a> {
         self.take(kind, Some(self.at + len))
     }
 
-    fn scan(&mut self, first: u8) -> TokenKind {
-        let after_dot = std::mem::take(&mut self.after_dot);
-        if self.is_space(first) {
+    /// A token whose first byte does not decide by itself.
+    fn scan(&mut self, first: u8, after_dot: bool) -> TokenKind {
+        if first == self.blank {
             let run = self.text[self.at..].iter().take_while(|&&b| self.is_space(b));
             let len = run.count();
             return self.take_len(TokenKind::Whitespace, len);
@@ -198,7 +210,9 @@ impl<'a> Lexer<'a> {
                 let end = self.line_end();
                 self.take(TokenKind::Comment, Some(end))
             }
-            b'-' if self.peek(1) == b'-' && (self.peek(2) <= b' ' || self.peek(2) == 0x7F || self.peek(2) == self.blank) => {
+            b'-' if self.peek(1) == b'-'
+                && (self.peek(2) <= b' ' || self.peek(2) == 0x7F || self.peek(2) == self.blank) =>
+            {
                 let end = self.line_end();
                 self.take(TokenKind::Comment, Some(end))
             }
@@ -215,16 +229,20 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The end of an unquoted word that starts at `from`.
+    /// The end of an unquoted word that goes on at `from`.
     fn word_end(&self, from: usize) -> usize {
         let mut at = from;
-        while let Some(&byte) = self.text.get(at) {
-            if !is_ident(byte) || byte == self.blank {
-                break;
+        loop {
+            while let Some(&byte) = self.text.get(at)
+                && BYTES[byte as usize] & IN_ASCII_NAME != 0
+            {
+                at += 1;
             }
-            at += self.character_len(at, byte);
+            match self.text.get(at) {
+                Some(&byte) if byte >= 0x80 && byte != self.blank => at += self.character_len(at, byte),
+                _ => return at.min(self.text.len()),
+            }
         }
-        at
     }
 
     /// The end of a variable's name that starts at `from`. Here the servers look at single bytes: a quote or a backslash in the second byte of a
@@ -233,7 +251,10 @@ impl<'a> Lexer<'a> {
         let is_part = |&&byte: &&u8| {
             is_ident(byte) && byte != self.blank || byte == b'.' && matches!(may_have_dots, Dots::Allowed)
         };
-        from + self.text[from.min(self.text.len())..].iter().take_while(is_part).count()
+        from + self.text[from.min(self.text.len())..]
+            .iter()
+            .take_while(is_part)
+            .count()
     }
 
     /// `$tag$ .. $tag$`, which MySQL has had as a string since 8.4 at the latest; else a word that begins with a dollar sign.
@@ -443,7 +464,11 @@ impl<'a> Lexer<'a> {
             5 => 5,
             _ if self.mode.flavor == Flavor::Mysql => {
                 let blank_follows = self.text.get(from + 6).is_some_and(|&byte| self.is_space(byte));
-                if self.mode.version >= SIX_DIGIT_VERSIONS && blank_follows { 6 } else { 5 }
+                if self.mode.version >= SIX_DIGIT_VERSIONS && blank_follows {
+                    6
+                } else {
+                    5
+                }
             }
             _ => 6,
         };
@@ -490,9 +515,30 @@ impl Iterator for Lexer<'_> {
     fn next(&mut self) -> Option<Token> {
         let start = self.at;
         let first = *self.text.get(start)?;
-        let kind = self.scan(first);
-        // `\` or a two-byte skip may point one past the end; a token never does.
-        self.at = self.at.min(self.text.len());
+        let after_dot = std::mem::take(&mut self.after_dot);
+        let kind = match BYTES[first as usize] & 3 {
+            LETTER => {
+                self.at = self.word_end(start + 1);
+                TokenKind::Word
+            }
+            BLANK => {
+                self.at += 1;
+                while self.text.get(self.at).copied().is_some_and(is_ascii_space) {
+                    self.at += 1;
+                }
+                TokenKind::Whitespace
+            }
+            SIGN => {
+                self.at += 1;
+                TokenKind::Punctuation(first)
+            }
+            _ => {
+                let kind = self.scan(first, after_dot);
+                // `\` or a two-byte skip may point one past the end; a token never does.
+                self.at = self.at.min(self.text.len());
+                kind
+            }
+        };
         Some(Token {
             kind,
             range: start..self.at,

@@ -1,8 +1,11 @@
 //! The shape of a statement: its tokens without literals, comments and white space, as bytes to be hashed and compared.
 //!
-//! This is the hot path: one pass over the text, no allocation for ordinary statements. Two texts of one shape have one analysis, so whatever the
+//! This is the hot path: one pass over the text, in memory that the thread uses again. Two texts of one shape have one analysis, so whatever the
 //! classifier may look at has to be in the shape. A literal is one byte, and lists collapse: `1, 2, 3` to one literal, rows of equal shape to the
 //! first row and a mark that there are more.
+
+use std::cell::Cell;
+use std::ops::Range;
 
 use memchr::{memchr, memchr3};
 use smallvec::SmallVec;
@@ -23,20 +26,38 @@ const WORD: u8 = b' ';
 /// A statement's shape.
 #[derive(Debug)]
 pub(crate) struct Shape {
-    bytes: SmallVec<[u8; 512]>,
+    bytes: Vec<u8>,
     doubtful: bool,
+}
+
+thread_local! {
+    /// The memory of the last shape that this thread made, for the next one.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// What is kept as spare memory.
+const MOST_SPARE: usize = 64 * 1024;
+
+impl Drop for Shape {
+    fn drop(&mut self) {
+        if self.bytes.capacity() <= MOST_SPARE {
+            SPARE.set(std::mem::take(&mut self.bytes));
+        }
+    }
 }
 
 impl Shape {
     pub fn of(text: &[u8], mode: LexMode) -> Self {
+        let mut bytes = SPARE.take();
+        bytes.clear();
+        bytes.reserve(text.len().min(MOST_SPARE / 2) + 16);
         let mut builder = Builder {
             text,
             mode,
-            shape: Self {
-                bytes: SmallVec::new(),
-                doubtful: false,
-            },
-            before: None,
+            bytes,
+            doubtful: false,
+            before: TokenKind::Whitespace,
+            word: 0..0,
             gap: false,
             group: Group::default(),
             outer: SmallVec::new(),
@@ -45,7 +66,7 @@ impl Shape {
         while let Some(token) = lexer.next() {
             builder.token(token);
         }
-        builder.shape.doubtful |= lexer.in_executable_comment();
+        builder.doubtful |= lexer.in_executable_comment();
         builder.finish()
     }
 
@@ -65,6 +86,9 @@ impl Shape {
 
 /// A token that the servers' lexers return as a literal though it is a word.
 pub(crate) fn is_literal_word(word: &[u8]) -> bool {
+    if !matches!(word.first(), Some(b'n' | b'N' | b't' | b'T' | b'f' | b'F')) {
+        return false;
+    }
     match word.len() {
         4 => word.eq_ignore_ascii_case(b"NULL") || word.eq_ignore_ascii_case(b"TRUE"),
         5 => word.eq_ignore_ascii_case(b"FALSE"),
@@ -75,9 +99,12 @@ pub(crate) fn is_literal_word(word: &[u8]) -> bool {
 struct Builder<'a> {
     text: &'a [u8],
     mode: LexMode,
-    shape: Shape,
-    /// The significant token before the current one.
-    before: Option<Token>,
+    bytes: Vec<u8>,
+    doubtful: bool,
+    /// The significant token before the current one; white space before the first.
+    before: TokenKind,
+    /// Where the last word is.
+    word: Range<usize>,
     /// Something insignificant stands between them.
     gap: bool,
     group: Group,
@@ -106,10 +133,10 @@ impl Builder<'_> {
             }
             TokenKind::Comment => {
                 self.gap = true;
-                self.shape.doubtful |= is_doubtful_comment(&self.text[range]);
+                self.doubtful |= is_doubtful_comment(&self.text[range]);
                 return;
             }
-            TokenKind::Word => self.word(&token),
+            TokenKind::Word => self.word(range),
             TokenKind::String | TokenKind::Placeholder => self.literal(),
             TokenKind::Number => {
                 self.drop_sign();
@@ -118,39 +145,39 @@ impl Builder<'_> {
             TokenKind::QuotedName => {
                 let name = &self.text[range];
                 // MySQL ends a quoted name at a NUL byte.
-                self.shape.doubtful |= memchr(0, name).is_some();
-                self.shape.bytes.push(QUOTED);
-                self.shape.bytes.extend_from_slice(name);
+                self.doubtful |= memchr(0, name).is_some();
+                self.bytes.push(QUOTED);
+                self.bytes.extend_from_slice(name);
             }
             TokenKind::UserVariable | TokenKind::SystemVariable => {
                 let variable = &self.text[range];
-                self.shape.doubtful |= matches!(variable.last(), Some(b'@' | b'.')) || memchr(0, variable).is_some();
-                self.shape.bytes.extend_from_slice(variable);
-                self.shape.bytes.push(END_OF_VARIABLE);
+                self.doubtful |= matches!(variable.last(), Some(b'@' | b'.')) || memchr(0, variable).is_some();
+                self.bytes.extend_from_slice(variable);
+                self.bytes.push(END_OF_VARIABLE);
             }
-            TokenKind::Assign => self.shape.bytes.extend_from_slice(b":="),
+            TokenKind::Assign => self.bytes.extend_from_slice(b":="),
             TokenKind::Punctuation(byte) => self.punctuation(byte),
-            TokenKind::Unterminated => self.shape.doubtful = true,
+            TokenKind::Unterminated => self.doubtful = true,
         }
-        self.before = Some(token);
+        self.before = token.kind;
         self.gap = false;
     }
 
-    fn word(&mut self, token: &Token) {
-        let word = &self.text[token.range.clone()];
-        let before = self.before.as_ref().map(|t| t.kind);
-        if is_literal_word(word) && before != Some(TokenKind::Punctuation(b'.')) {
+    fn word(&mut self, range: Range<usize>) {
+        let word = &self.text[range.clone()];
+        self.word = range;
+        if is_literal_word(word) && self.before != TokenKind::Punctuation(b'.') {
             return self.literal();
         }
         // `1.e(` is a parenthesis and nothing else for the servers. What they make of `1e1x` need not be known either.
-        self.shape.doubtful |= before == Some(TokenKind::Number) && !self.gap;
-        self.shape.bytes.push(WORD);
-        self.shape.bytes.extend_from_slice(word);
+        self.doubtful |= self.before == TokenKind::Number && !self.gap;
+        self.bytes.push(WORD);
+        self.bytes.extend_from_slice(word);
     }
 
     /// A literal after another one and a comma says nothing new.
     fn literal(&mut self) {
-        let bytes = &mut self.shape.bytes;
+        let bytes = &mut self.bytes;
         if bytes.ends_with(&[LITERAL, b',']) && !self.group.counts {
             bytes.pop();
         } else {
@@ -160,38 +187,37 @@ impl Builder<'_> {
 
     /// The sign of a number in a list or after `=` belongs to the literal.
     fn drop_sign(&mut self) {
-        let bytes = &mut self.shape.bytes;
+        let bytes = &mut self.bytes;
         if let [.., b'(' | b',' | b'=', b'-' | b'+'] = bytes.as_slice() {
             bytes.pop();
         }
     }
 
     fn punctuation(&mut self, byte: u8) {
-        let before = self.before.as_ref();
         match byte {
             b'(' => {
-                let word = before.filter(|t| t.kind == TokenKind::Word);
-                let word = word.map(|t| &self.text[t.range.clone()]).unwrap_or_default();
+                let is_after_word = self.before == TokenKind::Word;
+                let word = if is_after_word { &self.text[self.word.clone()] } else { b"" };
                 if self.gap && functions::needs_adjacent_parenthesis(word, self.mode) {
-                    self.shape.bytes.push(GAP);
+                    self.bytes.push(GAP);
                 }
                 self.outer.push(self.group);
                 self.group = Group {
-                    start: self.shape.bytes.len(),
+                    start: self.bytes.len(),
                     // MariaDB calls a stored function if there are not two arguments.
                     counts: word.eq_ignore_ascii_case(b"POINT"),
                     ..Group::default()
                 };
-                self.shape.bytes.push(byte);
+                self.bytes.push(byte);
             }
             b')' => {
-                self.shape.bytes.push(byte);
+                self.bytes.push(byte);
                 self.close();
             }
             // `@@global . x` is one variable for the servers.
-            b'.' if before.is_some_and(|t| t.kind == TokenKind::SystemVariable) => self.shape.doubtful = true,
-            0..0x20 | 0x7F..=0xFF | b'@' | b'\\' => self.shape.doubtful = true,
-            _ => self.shape.bytes.push(byte),
+            b'.' if self.before == TokenKind::SystemVariable => self.doubtful = true,
+            0..0x20 | 0x7F..=0xFF | b'@' | b'\\' => self.doubtful = true,
+            _ => self.bytes.push(byte),
         }
     }
 
@@ -200,9 +226,10 @@ impl Builder<'_> {
         let Some(outer) = self.outer.pop() else { return };
         let start = self.group.start;
         self.group = outer;
-        let bytes = &mut self.shape.bytes;
+        let bytes = &mut self.bytes;
         let group = &mut self.group;
-        let follows = !group.counts && start > 0 && bytes[start - 1] == b',' && group.rows_end == start - 1 && group.row_end > 0;
+        let follows =
+            !group.counts && start > 0 && bytes[start - 1] == b',' && group.rows_end == start - 1 && group.row_end > 0;
         if follows && bytes[start..] == bytes[group.row_start..group.row_end] {
             bytes.truncate(start - 1);
             if group.rows_end == group.row_end {
@@ -217,14 +244,17 @@ impl Builder<'_> {
     }
 
     fn finish(mut self) -> Shape {
-        let bytes = &mut self.shape.bytes;
+        let bytes = &mut self.bytes;
         while bytes.last() == Some(&b';') {
             bytes.pop();
         }
-        if self.shape.doubtful {
+        if self.doubtful {
             bytes.push(DOUBTFUL);
         }
-        self.shape
+        Shape {
+            bytes: self.bytes,
+            doubtful: self.doubtful,
+        }
     }
 }
 

@@ -71,10 +71,9 @@ impl<'a> Tokens<'a> {
             // After a dot the servers read a name, whatever it spells.
             let after_dot = list.last().is_some_and(|t| t.kind == TokenKind::Punctuation(b'.'));
             let (kind, keyword) = match token.kind {
-                TokenKind::Whitespace
-                | TokenKind::Comment
-                | TokenKind::ExecutableOpen
-                | TokenKind::ExecutableClose => continue,
+                TokenKind::Whitespace | TokenKind::Comment | TokenKind::ExecutableOpen | TokenKind::ExecutableClose => {
+                    continue;
+                }
                 // The shape does not tell these from other literals, so nothing else may.
                 TokenKind::Word if !after_dot && is_literal_word(&text[token.range.clone()]) => {
                     (TokenKind::Number, Keyword::NONE)

@@ -61,7 +61,11 @@ fn statements() -> Vec<(LexMode, String)> {
         for line in std::fs::read_to_string(entry.unwrap().path()).unwrap().lines() {
             if let Some(server) = line.strip_prefix("server: ") {
                 let (flavor, version) = server.split_once(' ').unwrap();
-                let flavor = if flavor == "mysql" { Flavor::Mysql } else { Flavor::MariaDb };
+                let flavor = if flavor == "mysql" {
+                    Flavor::Mysql
+                } else {
+                    Flavor::MariaDb
+                };
                 mode = LexMode::new(flavor, version.parse().unwrap());
             } else if let Some(bits) = line.strip_prefix("mode: ") {
                 mode.ansi_quotes = bits.contains("ansi_quotes");
@@ -92,7 +96,9 @@ fn spread(statement: &str, mode: LexMode, fillers: &[&str]) -> Option<String> {
             (_, TokenKind::Whitespace | TokenKind::Comment) | (None, _) => false,
             (Some(TokenKind::Word), TokenKind::Punctuation(b'(')) => false,
             (Some(TokenKind::Number), TokenKind::Word) => false,
-            (Some(TokenKind::Punctuation(a)), TokenKind::Punctuation(b)) => matches!(a, b',' | b'(' | b')') || matches!(b, b',' | b'(' | b')'),
+            (Some(TokenKind::Punctuation(a)), TokenKind::Punctuation(b)) => {
+                matches!(a, b',' | b'(' | b')') || matches!(b, b',' | b'(' | b')')
+            }
             (Some(TokenKind::Punctuation(b'.')), _) | (_, TokenKind::Punctuation(b'.')) => false,
             (_, TokenKind::UserVariable) => false,
             _ => true,
@@ -112,13 +118,19 @@ fn comments_and_white_space_change_neither_class_nor_digest() {
     let mut count = 0;
     for (mode, statement) in statements() {
         let fillers = [" ", "/* x */", "\n", "/**/", " -- y\n", "\t", "# z ' \n"];
-        let Some(spread) = spread(&statement, mode, &fillers) else { continue };
+        let Some(spread) = spread(&statement, mode, &fillers) else {
+            continue;
+        };
         count += 1;
         let plain = analyser.analyse(statement.as_bytes(), mode);
         let apart = analyser.analyse(spread.as_bytes(), mode);
         assert_eq!(plain.digest, apart.digest, "{statement}\n{spread}");
         assert_eq!(plain.class, apart.class, "{statement}\n{spread}");
-        assert_eq!((&plain.tables, &plain.written, plain.flags), (&apart.tables, &apart.written, apart.flags), "{spread}");
+        assert_eq!(
+            (&plain.tables, &plain.written, plain.flags),
+            (&apart.tables, &apart.written, apart.flags),
+            "{spread}"
+        );
     }
     assert!(count > 400, "{count}");
 }

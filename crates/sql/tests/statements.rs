@@ -44,7 +44,12 @@ fn statements_mean_what_the_tables_say() {
                 let found = describe(&first);
                 if found != expected {
                     let place = format!("{}:{}", file.file_name().unwrap().to_string_lossy(), number + 1);
-                    writeln!(wrong, "{place} {:?}\n  {statement}\n  expected {expected}\n  found    {found}", mode.flavor).unwrap();
+                    writeln!(
+                        wrong,
+                        "{place} {:?}\n  {statement}\n  expected {expected}\n  found    {found}",
+                        mode.flavor
+                    )
+                    .unwrap();
                 }
             }
         }
@@ -55,13 +60,19 @@ fn statements_mean_what_the_tables_say() {
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/statements");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     files
 }
 
 fn both() -> Vec<LexMode> {
-    vec![LexMode::new(Flavor::Mysql, 90_704), LexMode::new(Flavor::MariaDb, 101_119)]
+    vec![
+        LexMode::new(Flavor::Mysql, 90_704),
+        LexMode::new(Flavor::MariaDb, 101_119),
+    ]
 }
 
 fn servers(text: &str) -> Vec<LexMode> {
@@ -92,13 +103,22 @@ fn describe(analysis: &Analysis) -> String {
 
 fn class(class: Class) -> String {
     let options = |name: &str, options: &[(&str, bool)]| {
-        let given: Vec<&str> = options.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
-        if given.is_empty() { name.to_owned() } else { format!("{name}({})", given.join(", ")) }
+        let given: Vec<&str> = options
+            .iter()
+            .filter(|(_, given)| *given)
+            .map(|(name, _)| *name)
+            .collect();
+        if given.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{name}({})", given.join(", "))
+        }
     };
     match class {
-        Class::Begin { consistent_snapshot, read_only } => {
-            options("Begin", &[("snapshot", consistent_snapshot), ("read only", read_only)])
-        }
+        Class::Begin {
+            consistent_snapshot,
+            read_only,
+        } => options("Begin", &[("snapshot", consistent_snapshot), ("read only", read_only)]),
         Class::Commit { chain, release } => options("Commit", &[("chain", chain), ("release", release)]),
         Class::Rollback { chain, release } => options("Rollback", &[("chain", chain), ("release", release)]),
         Class::Write(kind) => format!("{kind:?}"),
@@ -139,7 +159,11 @@ fn flags(flags: &AnalysisFlags) -> Vec<&'static str> {
 
 fn tables(analysis: &Analysis) -> String {
     let TouchedTables::Known(named) = &analysis.tables else {
-        assert_eq!(analysis.written, TouchedTables::Unknown, "any table is touched, so any may be written");
+        assert_eq!(
+            analysis.written,
+            TouchedTables::Unknown,
+            "any table is touched, so any may be written"
+        );
         return "?".to_owned();
     };
     let mut list = Vec::new();
@@ -158,7 +182,11 @@ fn tables(analysis: &Analysis) -> String {
         list.push(format!("{mark}{}", name(table)));
     }
     list.sort_by(|a, b| a.trim_start_matches('!').cmp(b.trim_start_matches('!')));
-    if list.is_empty() { "-".to_owned() } else { list.join(", ") }
+    if list.is_empty() {
+        "-".to_owned()
+    } else {
+        list.join(", ")
+    }
 }
 
 fn name(table: &TableName) -> String {

@@ -8,7 +8,7 @@ use crate::random::Random;
 use crate::trace::{Detail, Trace};
 use crate::verdict;
 use crate::world::{SimulatedServers, SimulatedWorld, Weather};
-use grove_engine::{Group, MemberSpec, MemberStatus, Settings};
+use grove_engine::{Group, MemberSpec, MemberStatus, ReadCommitted, ReadPolicy, Settings};
 use grove_recovery_log::MemoryLog;
 use grove_sql::Analyser;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ pub struct Scenario {
     pub faults: Faults,
     pub spared: u16,
     pub weather: Weather,
+    settings: Settings,
     policies: Vec<Policy>,
     random: Random,
 }
@@ -86,6 +87,7 @@ impl Scenario {
             },
             faults,
             spared,
+            settings: draw_settings(&mut random),
             policies,
             random,
         }
@@ -122,7 +124,7 @@ impl Scenario {
             name: format!("s{id}"),
             weight: 1,
         });
-        let settings = Settings::default();
+        let settings = self.settings.clone();
         let group = Group::form(world, specs.collect(), settings, log.clone(), Arc::default()).await;
         let group = group.unwrap();
         let around = Surroundings {
@@ -195,6 +197,23 @@ impl Scenario {
                 around.board.violation(format!("a client panicked: {error}"));
             }
         }
+    }
+}
+
+fn draw_settings(random: &mut Random) -> Settings {
+    let policies = [
+        ReadPolicy::LeastOutstanding,
+        ReadPolicy::RoundRobin,
+        ReadPolicy::Weighted,
+        ReadPolicy::Latency,
+    ];
+    Settings {
+        read_policy: random.pick(&policies),
+        read_committed: random.pick(&[ReadCommitted::Gate, ReadCommitted::Upgrade]),
+        follower_lock_wait: Duration::from_millis(random.pick(&[20, 200, 200])),
+        gate_wait: Duration::from_secs(random.pick(&[5, 50])),
+        verified_reads: random.pick(&[2, 4096, 4096]),
+        ..Settings::default()
     }
 }
 

@@ -94,6 +94,10 @@ fn by_hand(sql: &Sql, text: &str, blank: &Analysis) -> Analysis {
             Class::Read
         }
         Sql::Nothing => Class::Do,
+        Sql::Truncate(table) => {
+            (analysis.tables, analysis.written) = (tables(&[table.name()]), tables(&[table.name()]));
+            Class::Ddl
+        }
         Sql::Update { table, .. } => {
             analysis.flags.reads_clock = text.contains("UNIX_TIMESTAMP");
             analysis.flags.uses_rand = text.contains("RAND");

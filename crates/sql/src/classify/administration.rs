@@ -28,8 +28,8 @@ pub(super) fn administration(tokens: &Tokens, at: usize, word: &str) -> Option<A
 /// FLUSH. With the words for it, it locks tables for the session, and without a list all of them.
 fn flush(tokens: &Tokens, at: usize) -> Analysis {
     let next = tokens.after_any(at + 1, &["NO_WRITE_TO_BINLOG", "LOCAL"]);
-    let locks = (next..tokens.len())
-        .any(|i| tokens.are(i, &["WITH", "READ", "LOCK"]) || tokens.are(i, &["FOR", "EXPORT"]));
+    let locks =
+        (next..tokens.len()).any(|i| tokens.are(i, &["WITH", "READ", "LOCK"]) || tokens.are(i, &["FOR", "EXPORT"]));
     let mut analysis = if !tokens.is_any(next, &["TABLE", "TABLES"]) {
         without_tables(Class::Ddl)
     } else if next + 1 == tokens.len() || tokens.is_any(next + 1, &["WITH", "FOR"]) {
@@ -49,7 +49,9 @@ pub(super) fn kill(tokens: &Tokens, at: usize) -> Analysis {
     let query_only = tokens.is(next, "QUERY");
     next = tokens.after_any(next, &["CONNECTION", "QUERY"]);
     let is_id = next + 1 == tokens.len() && tokens.is_kind(next, TokenKind::Number);
-    let id = std::str::from_utf8(tokens.bytes(next)).ok().and_then(|text| text.parse().ok());
+    let id = std::str::from_utf8(tokens.bytes(next))
+        .ok()
+        .and_then(|text| text.parse().ok());
     let mut analysis = without_tables(Class::Kill);
     analysis.kill = Some(KillTarget {
         id: id.filter(|_| is_id),

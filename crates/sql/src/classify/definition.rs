@@ -9,13 +9,24 @@ use super::without_tables;
 
 /// What a definition is about, as far as tables are concerned.
 const TABULAR: [&str; 5] = ["TABLE", "TABLES", "VIEW", "INDEX", "SEQUENCE"];
-/// What changes the meaning of any statement: programs that statements call, and whole schemas.
-const ANYTHING: [&str; 9] = [
-    "PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE", "LIBRARY", "DATABASE", "SCHEMA", "MATERIALIZED",
-];
+/// Programs that statements call. Defining one touches no table; whatever calls one may touch any.
+const PROGRAMS: [&str; 5] = ["PROCEDURE", "FUNCTION", "EVENT", "PACKAGE", "LIBRARY"];
+/// What has tables that its name does not tell.
+const CONTAINERS: [&str; 4] = ["TRIGGER", "DATABASE", "SCHEMA", "MATERIALIZED"];
 /// What no table is part of.
 const OTHER: [&str; 12] = [
-    "USER", "ROLE", "SERVER", "TABLESPACE", "LOGFILE", "RESOURCE", "INSTANCE", "SPATIAL", "UNDO", "CATALOG", "MASKING", "IMPORT",
+    "USER",
+    "ROLE",
+    "SERVER",
+    "TABLESPACE",
+    "LOGFILE",
+    "RESOURCE",
+    "INSTANCE",
+    "SPATIAL",
+    "UNDO",
+    "CATALOG",
+    "MASKING",
+    "IMPORT",
 ];
 
 /// The object's word after the verb at `at`: its position.
@@ -24,7 +35,8 @@ fn object(tokens: &Tokens, at: usize) -> Option<usize> {
         if tokens.is(i, "SPATIAL") {
             return !tokens.is(i + 1, "INDEX");
         }
-        tokens.is_any(i, &TABULAR) || tokens.is_any(i, &ANYTHING) || tokens.is_any(i, &OTHER)
+        let kinds: [&[&str]; 4] = [&TABULAR, &PROGRAMS, &CONTAINERS, &OTHER];
+        kinds.iter().any(|kind| tokens.is_any(i, kind))
     })
 }
 
@@ -43,7 +55,9 @@ pub(super) fn create(tokens: &Tokens, at: usize) -> Option<Analysis> {
             let (sequence, _) = tokens.table_name(name)?;
             Facts::default().into_analysis(class(temporary), vec![sequence])
         }
-        "INDEX" => on_table(tokens, object),
+        "INDEX" | "TRIGGER" => on_table(tokens, object),
+        // A new schema is empty.
+        "DATABASE" | "SCHEMA" => without_tables(Class::Ddl),
         word => of_object(word),
     })
 }
@@ -54,7 +68,7 @@ fn class(temporary: bool) -> Class {
 
 /// A definition of something that is no table.
 fn of_object(word: &str) -> Analysis {
-    if OTHER.contains(&word) {
+    if OTHER.contains(&word) || PROGRAMS.contains(&word) {
         without_tables(Class::Ddl)
     } else {
         Analysis::new(Class::Ddl)
@@ -123,7 +137,7 @@ fn note_referenced(tokens: &Tokens, from: usize, end: usize, facts: &mut Facts) 
     }
 }
 
-/// CREATE INDEX and DROP INDEX: `.. ON table`.
+/// CREATE and DROP INDEX, CREATE TRIGGER: `.. ON table`.
 fn on_table(tokens: &Tokens, from: usize) -> Analysis {
     let on = (from..tokens.len()).find(|&i| tokens.is(i, "ON"));
     match on.and_then(|on| tokens.table_name(on + 1)) {
@@ -153,6 +167,8 @@ pub(super) fn alter(tokens: &Tokens, at: usize) -> Option<Analysis> {
             let (sequence, _) = tokens.table_name(name)?;
             Facts::default().into_analysis(Class::Ddl, vec![sequence])
         }
+        // Defaults for tables to come.
+        "DATABASE" | "SCHEMA" => without_tables(Class::Ddl),
         word => of_object(word),
     })
 }

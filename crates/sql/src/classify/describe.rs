@@ -9,7 +9,9 @@ use crate::walk::Walker;
 use super::definition::listed;
 use super::statement;
 
-const STATEMENTS: [&str; 8] = ["SELECT", "INSERT", "REPLACE", "UPDATE", "DELETE", "TABLE", "VALUES", "WITH"];
+const STATEMENTS: [&str; 8] = [
+    "SELECT", "INSERT", "REPLACE", "UPDATE", "DELETE", "TABLE", "VALUES", "WITH",
+];
 
 /// HELP.
 pub(super) fn help() -> Analysis {
@@ -18,7 +20,11 @@ pub(super) fn help() -> Analysis {
 
 fn reads(mut facts: Facts) -> Analysis {
     facts.flags.describes_server = true;
-    let class = if facts.only_reads() { Class::Read } else { Class::Unknown };
+    let class = if facts.only_reads() {
+        Class::Read
+    } else {
+        Class::Unknown
+    };
     facts.into_analysis(class, Vec::new())
 }
 
@@ -28,7 +34,9 @@ pub(super) fn show(tokens: &Tokens, at: usize) -> Option<Analysis> {
     let mut facts = Walker::over(tokens, filter.unwrap_or(tokens.len()));
     let what = tokens.after_any(at + 1, &["FULL", "EXTENDED"]);
     let named = match tokens.keyword(what).as_str() {
-        "COLUMNS" | "FIELDS" | "INDEX" | "INDEXES" | "KEYS" if tokens.is_any(what + 1, &["FROM", "IN"]) => Some(what + 2),
+        "COLUMNS" | "FIELDS" | "INDEX" | "INDEXES" | "KEYS" if tokens.is_any(what + 1, &["FROM", "IN"]) => {
+            Some(what + 2)
+        }
         "CREATE" if tokens.is_any(what + 1, &["TABLE", "VIEW", "SEQUENCE"]) => Some(what + 2),
         "WARNINGS" | "ERRORS" | "COUNT" => {
             facts.flags.is_show_warnings_or_errors = true;

@@ -64,7 +64,11 @@ pub(super) fn handler(tokens: &Tokens, at: usize) -> Option<Analysis> {
 pub(super) fn diagnostics(tokens: &Tokens, at: usize, word: &str) -> Option<Analysis> {
     if word != "GET" {
         let facts = Walker::over(tokens, at + 1);
-        let class = if facts.only_reads() { Class::Read } else { Class::Unknown };
+        let class = if facts.only_reads() {
+            Class::Read
+        } else {
+            Class::Unknown
+        };
         return Some(facts.into_analysis(class, Vec::new()));
     }
     let next = tokens.after_any(at + 1, &["CURRENT", "STACKED"]);

@@ -109,9 +109,7 @@ fn item(tokens: &Tokens, at: usize, end: usize, scope: &mut SetScope) -> Option<
     if at >= end {
         return None;
     }
-    let special = |scope, value: usize| {
-        Some(without_name(scope, tokens.range(at, end), tokens.range(value, end)))
-    };
+    let special = |scope, value: usize| Some(without_name(scope, tokens.range(at, end), tokens.range(value, end)));
     match tokens.keyword(at).as_str() {
         "TRANSACTION" => return special(SetScope::Transaction, at + 1),
         "SESSION" | "LOCAL" if tokens.is(at + 1, "TRANSACTION") => {
@@ -139,7 +137,11 @@ fn charset(tokens: &Tokens, scope: SetScope, at: usize, value: usize, end: usize
     if !is_value || !(collates || value + 1 == end) {
         return None;
     }
-    Some(without_name(scope, tokens.range(at, end), tokens.range(value, value + 1)))
+    Some(without_name(
+        scope,
+        tokens.range(at, end),
+        tokens.range(value, value + 1),
+    ))
 }
 
 /// An item of a form that names no variable.
@@ -172,7 +174,10 @@ fn assignment(tokens: &Tokens, at: usize, end: usize, scope: &mut SetScope) -> O
             let (table, value) = tokens.table_name(target)?;
             let name = match table.schema {
                 // A variable of a component or of a key cache.
-                Some(owner) => [owner.as_bytes(), b".", table.name.as_bytes()].concat().as_slice().into(),
+                Some(owner) => [owner.as_bytes(), b".", table.name.as_bytes()]
+                    .concat()
+                    .as_slice()
+                    .into(),
                 None => table.name,
             };
             (*scope, name, value)
@@ -225,9 +230,14 @@ fn system_variable(variable: &[u8]) -> Option<(SetScope, Name)> {
 }
 
 fn is_transaction_variable(name: &[u8]) -> bool {
-    ["transaction_isolation", "tx_isolation", "transaction_read_only", "tx_read_only"]
-        .iter()
-        .any(|variable| name.eq_ignore_ascii_case(variable.as_bytes()))
+    [
+        "transaction_isolation",
+        "tx_isolation",
+        "transaction_read_only",
+        "tx_read_only",
+    ]
+    .iter()
+    .any(|variable| name.eq_ignore_ascii_case(variable.as_bytes()))
 }
 
 /// Whether the value is one literal, bare word or signed number.
@@ -236,9 +246,7 @@ fn is_literal(tokens: &Tokens, at: usize, end: usize) -> bool {
         Some(TokenKind::Punctuation(b'-' | b'+')) => at + 2 == end && tokens.is_kind(at + 1, TokenKind::Number),
         Some(TokenKind::String | TokenKind::Number) => at + 1 == end,
         // CURRENT_TIMESTAMP is a function all the same.
-        Some(TokenKind::Word) => {
-            at + 1 == end && functions::effect_of_bare_word(tokens.keyword(at).as_str()).is_none()
-        }
+        Some(TokenKind::Word) => at + 1 == end && functions::effect_of_bare_word(tokens.keyword(at).as_str()).is_none(),
         _ => false,
     }
 }
@@ -258,7 +266,9 @@ fn is_plain_for(name: &Name, tokens: &Tokens, value: usize, scope: SetScope) -> 
         other => other,
     };
     if name.eq_ignore_case("autocommit") {
-        return ["0", "1", "on", "off", "true", "false"].iter().any(|word| bare.eq_ignore_ascii_case(word.as_bytes()));
+        return ["0", "1", "on", "off", "true", "false"]
+            .iter()
+            .any(|word| bare.eq_ignore_ascii_case(word.as_bytes()));
     }
     if name.eq_ignore_case("sql_mode") {
         // Combinations such as ORACLE and MSSQL contain ANSI_QUOTES without saying so; an escape may spell anything.

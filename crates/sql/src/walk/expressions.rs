@@ -134,7 +134,11 @@ impl Walker<'_, '_> {
         flags.reads_system_variable = true;
         let variable = self.tokens.bytes(at);
         let name = variable.rsplit(|&byte| byte == b'.').next().unwrap_or(variable);
-        let name: Vec<u8> = name.iter().copied().filter(|byte| !matches!(byte, b'@' | b'`')).collect();
+        let name: Vec<u8> = name
+            .iter()
+            .copied()
+            .filter(|byte| !matches!(byte, b'@' | b'`'))
+            .collect();
         match Keyword::new(&name).as_str() {
             "PSEUDO_THREAD_ID" => flags.uses_connection_id = true,
             "LAST_INSERT_ID" | "IDENTITY" => flags.uses_last_insert_id = true,

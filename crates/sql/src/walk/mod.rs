@@ -354,8 +354,28 @@ impl<'t, 'a> Walker<'t, 'a> {
             return tokens.name(at + 1);
         }
         const FOLLOWERS: [&str; 22] = [
-            "WHERE", "JOIN", "INNER", "LEFT", "RIGHT", "CROSS", "NATURAL", "STRAIGHT_JOIN", "ON", "USING", "SET", "USE", "FORCE",
-            "IGNORE", "FOR", "ORDER", "GROUP", "LIMIT", "HAVING", "UNION", "RETURNING", "LOCK",
+            "WHERE",
+            "JOIN",
+            "INNER",
+            "LEFT",
+            "RIGHT",
+            "CROSS",
+            "NATURAL",
+            "STRAIGHT_JOIN",
+            "ON",
+            "USING",
+            "SET",
+            "USE",
+            "FORCE",
+            "IGNORE",
+            "FOR",
+            "ORDER",
+            "GROUP",
+            "LIMIT",
+            "HAVING",
+            "UNION",
+            "RETURNING",
+            "LOCK",
         ];
         if tokens.is_any(at, &FOLLOWERS) {
             return None;

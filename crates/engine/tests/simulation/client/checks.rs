@@ -28,6 +28,7 @@ impl Client {
         match answer {
             Answer::Error(1213 | 1205, _) => Ok(()),
             Answer::Error(1317, _) if self.plan.kills > 0 && !matches!(sql, Sql::Commit) => Ok(()),
+            Answer::Error(1412, _) if self.plan.truncates && !matches!(sql, Sql::Commit) => Ok(()),
             Answer::Error(1062 | 1467, _) if sql.is_write() => Ok(()),
             other => wrong(format!("{sql} was answered with {other:?}")),
         }

@@ -71,6 +71,8 @@ pub struct Plan {
     pub kills: u64,
     /// Whether sessions choose isolation levels and `autocommit=0`.
     pub varies_sessions: bool,
+    /// Whether clients empty a table now and then.
+    pub truncates: bool,
     /// Nearly nothing but writes, without a pause.
     pub storms: bool,
 }
@@ -83,6 +85,7 @@ impl Plan {
             leaves: random.pick(&[0, 0, 0, 30]),
             kills: random.pick(&[0, 0, 0, 50]),
             varies_sessions: random.chance(300),
+            truncates: random.chance(200),
             storms: random.chance(300),
         }
     }
@@ -223,6 +226,7 @@ impl Client {
         match kind {
             _ if !self.autocommit => self.transaction().await,
             0 | 1 => self.plain_read().await,
+            2 if self.plan.truncates && self.random.chance(300) => self.truncate().await,
             2 | 3 => self.single_write().await,
             4 => self.check_last_insert_id().await.map(|_| ()),
             _ => self.transaction().await,
@@ -269,6 +273,16 @@ impl Client {
         }
         self.settle(&effect.into_iter().collect::<Vec<_>>(), verdict);
         Ok(())
+    }
+
+    /// DDL: every server, or an error that says that nothing was done.
+    async fn truncate(&mut self) -> Result<(), Stop> {
+        let sql = Sql::Truncate(Table::T);
+        let answer = self.execute(&sql).await?;
+        match answer.code() {
+            None => Ok(()),
+            Some(_) => self.allow(&sql, &answer),
+        }
     }
 
     fn write_with_effect(&mut self) -> (Sql, Option<Effect>) {

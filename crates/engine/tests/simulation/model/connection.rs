@@ -241,6 +241,12 @@ impl Connection {
             },
             Sql::SelectLastInsertId => return Ok(Outcome::Value(self.variables.last_insert_id)),
             Sql::Nothing => {}
+            Sql::Truncate(_) => {
+                self.end(End::Commit);
+                let result = self.run(sql).await;
+                self.end(End::Commit);
+                return result;
+            }
             Sql::Update { .. }
             | Sql::Delete { .. }
             | Sql::Insert(_)

@@ -22,6 +22,8 @@ pub enum Failure {
     Duplicate,
     /// 1305.
     NoSavepoint,
+    /// 1412.
+    DefinitionChanged,
     /// 1467 in place of 1213: MariaDB's answer to a victim that wanted a generated key. The whole transaction is gone.
     VictimWithoutKey,
     /// 1467 in place of 1205: the same packet, but the transaction is still open.
@@ -40,6 +42,7 @@ impl Failure {
             Self::Killed => (1317, "70100"),
             Self::Duplicate => (1062, "23000"),
             Self::NoSavepoint => (1305, "42000"),
+            Self::DefinitionChanged => (1412, "HY000"),
             Self::VictimWithoutKey | Self::KeyNotGenerated => (1467, "HY000"),
         }
     }
@@ -101,6 +104,10 @@ enum Inserted {
 
 impl Running<'_> {
     pub async fn run(&mut self, sql: &Sql) -> Result<Outcome, Failure> {
+        for table in sql.tables() {
+            self.acquire_point(table, Index::Definition, (0, 0), Mode::Shared)
+                .await?;
+        }
         match sql {
             Sql::Update { table, change, filter } => self.update(*table, *change, *filter).await,
             Sql::Delete { table, filter } => self.delete(*table, *filter).await,
@@ -119,6 +126,12 @@ impl Running<'_> {
                 };
                 self.select(*table, *filter, mode).await
             }
+            Sql::Truncate(table) => {
+                self.acquire_point(*table, Index::Definition, (0, 0), Mode::Exclusive)
+                    .await?;
+                self.step(|state| state.storage.truncate(*table));
+                Ok(Outcome::nothing())
+            }
             _ => Ok(Outcome::nothing()),
         }
     }
@@ -126,7 +139,7 @@ impl Running<'_> {
     async fn select(&mut self, table: Table, filter: Filter, mode: Option<Mode>) -> Result<Outcome, Failure> {
         let Some(mode) = mode else {
             self.breathe().await?;
-            return Ok(Outcome::Rows(self.consistent_read(table, filter)));
+            return self.consistent_read(table, filter).map(Outcome::Rows);
         };
         let keys = self.lock_rows(table, filter, mode).await?;
         let rows = self.step(|state| {
@@ -136,7 +149,7 @@ impl Running<'_> {
         Ok(Outcome::Rows(rows))
     }
 
-    fn consistent_read(&mut self, table: Table, filter: Filter) -> Rows {
+    fn consistent_read(&mut self, table: Table, filter: Filter) -> Result<Rows, Failure> {
         let (transaction, keeps) = (self.transaction, self.level != Level::ReadCommitted);
         let rows = self.step(|state| {
             let now = state.storage.now();
@@ -144,9 +157,12 @@ impl Running<'_> {
                 Some(open) if keeps => *open.snapshot.get_or_insert(now),
                 _ => now,
             };
-            state.storage.visible(table, snapshot, transaction)
-        });
-        rows.into_iter().filter(|(k, row)| filter.holds(*k, *row)).collect()
+            if state.storage.is_newer_than(table, snapshot) {
+                return Err(Failure::DefinitionChanged);
+            }
+            Ok(state.storage.visible(table, snapshot, transaction))
+        })?;
+        Ok(rows.into_iter().filter(|(k, row)| filter.holds(*k, *row)).collect())
     }
 
     async fn update(&mut self, table: Table, change: Change, filter: Filter) -> Result<Outcome, Failure> {
@@ -315,7 +331,7 @@ impl Running<'_> {
     ) -> Result<Outcome, Failure> {
         // In READ COMMITTED the source is read without locks.
         let rows: Rows = if self.level == Level::ReadCommitted {
-            self.consistent_read(from, filter)
+            self.consistent_read(from, filter)?
         } else {
             match self.select(from, filter, Some(Mode::Shared)).await? {
                 Outcome::Rows(rows) => rows,

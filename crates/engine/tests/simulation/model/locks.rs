@@ -21,11 +21,13 @@ pub const LOWEST: IndexKey = (i64::MIN, i64::MIN);
 /// After every key: the supremum.
 pub const HIGHEST: IndexKey = (i64::MAX, i64::MAX);
 
-/// One of a table's two indexes.
+/// One of a table's two indexes, or the table's definition as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Index {
     Primary,
     Secondary,
+    /// Metadata lock: shared by every transaction that has used the table, exclusive for DDL.
+    Definition,
 }
 
 /// An entry of an index, or where one could be.

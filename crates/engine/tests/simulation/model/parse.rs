@@ -95,6 +95,10 @@ impl<'a> Words<'a> {
             "REPLACE" => self.insert(Verb::Replace),
             "SELECT" => self.select(),
             "SHOW" => self.all(&["WARNINGS"]).map(|()| Sql::ShowWarnings),
+            "TRUNCATE" => {
+                self.all(&["TABLE"])?;
+                Some(Sql::Truncate(self.table()?))
+            }
             "DO" => self.all(&["0"]).map(|()| Sql::Nothing),
             _ => None,
         }
@@ -265,6 +269,7 @@ fn every_template_is_read_back_as_it_was_written() {
         "INSERT INTO a (g,v) SELECT g,v FROM t WHERE g=2",
         "SELECT * FROM t WHERE k=3 FOR UPDATE",
         "SELECT * FROM b LOCK IN SHARE MODE",
+        "TRUNCATE TABLE t",
         "DO 0",
     ];
     for text in texts {

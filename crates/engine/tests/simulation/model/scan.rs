@@ -7,6 +7,9 @@ use super::locks::{HIGHEST, Index, IndexKey, LOWEST, Mode, Place, WaitEnd, Wante
 use super::sql::{Filter, Level, Table};
 use std::time::Duration;
 
+/// `lock_wait_timeout`, which is a day by default: whoever relies on it hangs.
+const METADATA_WAIT: Duration = Duration::from_secs(86_400);
+
 impl Running<'_> {
     /// Locks what `filter` covers, entry by entry, and returns the live rows in the order of the index.
     pub async fn lock_rows(&mut self, table: Table, filter: Filter, mode: Mode) -> Result<Vec<i64>, Failure> {
@@ -102,6 +105,7 @@ impl Running<'_> {
         let above = self.step(|state| match index {
             Index::Primary => state.storage.entry_at_or_after(table, place.0).map(|k| (k, 0)),
             Index::Secondary => state.storage.group_entries(table, place).1,
+            Index::Definition => None,
         });
         self.lock_gap(table, index, place, above.unwrap_or(HIGHEST));
     }
@@ -115,6 +119,7 @@ impl Running<'_> {
             let low = match index {
                 Index::Primary => state.storage.entry_before(table, before.0).map(|k| (k, 0)),
                 Index::Secondary => state.storage.group_entries(table, before).0,
+                Index::Definition => None,
             };
             state
                 .locks
@@ -140,6 +145,10 @@ impl Running<'_> {
         };
         let server = self.server;
         server.trace_wait(self.connection, wanted);
+        let patience = match wanted {
+            Wanted::Point(place, _) if place.index == Index::Definition => METADATA_WAIT,
+            _ => server.policy.lock_wait_timeout,
+        };
         tokio::select! {
             biased;
             end = woken => match end {
@@ -147,7 +156,7 @@ impl Running<'_> {
                 Ok(WaitEnd::Deadlock) => Err(Failure::Deadlock),
                 Ok(WaitEnd::Killed) | Err(_) => Err(Failure::Killed),
             },
-            () = tokio::time::sleep(server.policy.lock_wait_timeout) => {
+            () = tokio::time::sleep(patience) => {
                 self.step(|state| state.locks.cancel(transaction));
                 Err(Failure::LockWait)
             }

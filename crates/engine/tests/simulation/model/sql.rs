@@ -45,6 +45,8 @@ pub enum Sql {
     },
     SelectLastInsertId,
     ShowWarnings,
+    /// `TRUNCATE TABLE t`: commits by itself, and waits for everybody who uses the table.
+    Truncate(Table),
     /// `DO 0`: nothing, but on every server.
     Nothing,
 }
@@ -174,6 +176,16 @@ impl Sql {
         }
     }
 
+    /// The tables that the statement uses and does not redefine.
+    pub fn tables(&self) -> Vec<Table> {
+        match self {
+            Self::Update { table, .. } | Self::Delete { table, .. } | Self::Select { table, .. } => vec![*table],
+            Self::Insert(insert) => vec![insert.table],
+            Self::InsertSelect { into, from, .. } => vec![*into, *from],
+            _ => Vec::new(),
+        }
+    }
+
     /// The table that the statement changes.
     pub fn changed_table(&self) -> Option<Table> {
         match self {
@@ -246,6 +258,7 @@ impl fmt::Display for Sql {
             }
             Self::SelectLastInsertId => f.write_str("SELECT LAST_INSERT_ID()"),
             Self::ShowWarnings => f.write_str("SHOW WARNINGS"),
+            Self::Truncate(table) => write!(f, "TRUNCATE TABLE {}", table.name()),
             Self::Nothing => f.write_str("DO 0"),
         }
     }

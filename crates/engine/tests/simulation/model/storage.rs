@@ -43,6 +43,8 @@ impl Undo {
 struct TableData {
     records: BTreeMap<i64, Vec<Version>>,
     next_key: i64,
+    /// The commit that emptied the table; older snapshots cannot read it any more.
+    truncated: u64,
 }
 
 /// The tables of a server.
@@ -134,6 +136,22 @@ impl Storage {
             }
         }
         (before, after)
+    }
+
+    /// Empties a table at once, for everybody.
+    pub fn truncate(&mut self, table: Table) {
+        self.commits += 1;
+        let truncated = self.commits;
+        *self.data_mut(table) = TableData {
+            next_key: 1,
+            truncated,
+            ..TableData::default()
+        };
+    }
+
+    /// Whether a snapshot is older than the table's definition.
+    pub fn is_newer_than(&self, table: Table, snapshot: u64) -> bool {
+        self.data(table).truncated > snapshot
     }
 
     /// What a transaction sees of a table through its snapshot.
