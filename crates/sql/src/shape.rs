@@ -63,7 +63,7 @@ impl Shape {
             outer: SmallVec::new(),
         };
         let mut lexer = Lexer::new(text, mode);
-        while let Some(token) = lexer.next() {
+        for token in lexer.by_ref() {
             builder.token(token);
         }
         builder.doubtful |= lexer.in_executable_comment();

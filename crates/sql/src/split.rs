@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use memchr::memchr;
 use smallvec::SmallVec;
 
 use crate::lexer::{Lexer, TokenKind};
@@ -14,6 +15,12 @@ use crate::mode::{Flavor, LexMode};
 /// an executable comment does not cut: the halves would not be what the server runs.
 pub fn split(sql: &[u8], mode: LexMode) -> SmallVec<[Range<usize>; 4]> {
     let mut statements = SmallVec::new();
+    if memchr(b';', sql).is_none() {
+        if !is_empty(sql, mode) {
+            statements.push(0..sql.len());
+        }
+        return statements;
+    }
     let mut start = 0;
     let mut head = Head::default();
     let mut lexer = Lexer::new(sql, mode);

@@ -99,6 +99,7 @@ fn spread(statement: &str, mode: LexMode, fillers: &[&str]) -> Option<String> {
             (Some(TokenKind::Punctuation(a)), TokenKind::Punctuation(b)) => {
                 matches!(a, b',' | b'(' | b')') || matches!(b, b',' | b'(' | b')')
             }
+            (Some(TokenKind::Punctuation(b'-')), _) => false,
             (Some(TokenKind::Punctuation(b'.')), _) | (_, TokenKind::Punctuation(b'.')) => false,
             (_, TokenKind::UserVariable) => false,
             _ => true,

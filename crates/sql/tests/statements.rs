@@ -4,6 +4,8 @@
 //! says that any table may be written while the named ones are known. Flags are exact. A line `server: mysql 90704` (or `mariadb`, or `both`) and a line
 //! `mode: ansi_quotes` hold for what follows.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 

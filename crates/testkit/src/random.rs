@@ -37,7 +37,7 @@ impl Random {
     /// A number from 0 to `bound` - 1; 0 for a bound of 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         // The upper bits are the better ones of this generator.
-        (u128::from(self.number()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.number()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number from `from` to `to`, both included.

@@ -1,5 +1,7 @@
 //! The hunt against one real server without Grove: it must find nothing there, and it must find a difference where there is one.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 use std::time::Duration;
 
 use grove_testkit::equality::{Subject, compare};

@@ -369,14 +369,12 @@ impl<W: World> Follower<W> {
             biased;
             () = self.leg.gone().cancelled() => return Err(LegError::Lost("the server has left the group".into())),
             () = lead_gone.cancelled() => return Err(lead_left()),
-            abandoned = self.fate.known_abandoned() => abandoned,
+            abandoned = self.settled_and_abandoned() => abandoned,
             () = self.restart.told() => return Ok(Step::StartOver(Duration::ZERO)),
         };
         if abandoned {
             return Ok(Step::StartOver(Duration::ZERO));
         }
-        // A lead that has lost a decided unit (its connection broke during COMMIT) answers without it until it is evicted.
-        self.group.commits.settled().await;
         if !self.group.is_online(executed.lead) {
             return Err(lead_left());
         }
@@ -389,6 +387,13 @@ impl<W: World> Follower<W> {
             outcome.results, executed.outcome.results
         );
         Err(self.give_up(&reason))
+    }
+
+    /// Whether the transaction is abandoned, once that is known and the commits of now are through: a lead that has lost a decided unit (its
+    /// connection broke during COMMIT) answers without it until it is evicted.
+    async fn settled_and_abandoned(&self) -> bool {
+        self.group.commits.settled().await;
+        self.fate.known_abandoned().await
     }
 
     /// Rolls back and forgets what was executed; `catch_up` executes it again.

@@ -43,10 +43,13 @@ impl<W: World> Session<W> {
             }
         }
         let holders: Vec<BackendId> = legs.iter().map(|leg| leg.backend).collect();
-        let Some(transaction) = self.transaction.take().filter(|_| !holders.is_empty()) else {
+        if !holders.iter().any(|&backend| self.group.is_online(backend)) {
             return Err(SessionError::Retry(
                 "every server lost the transaction before it was decided".into(),
             ));
+        }
+        let Some(transaction) = self.transaction.take() else {
+            return Err(SessionError::Fatal("a commit without a transaction".into()));
         };
         self.evict_all_but(&holders);
         let commit = DecidedCommit {
@@ -136,7 +139,14 @@ fn judge<W: World>(
                 );
             }
             Err(error) => {
-                group.evict(backend, &format!("the connection was lost during COMMIT: {error}"));
+                let reason = format!("the connection was lost during COMMIT: {error}");
+                if !group.evict(backend, &reason) {
+                    tracing::error!(
+                        backend = group.name(backend),
+                        reason,
+                        "whether the last server has committed is not known"
+                    );
+                }
             }
         }
     }

@@ -75,10 +75,15 @@ impl Scenario {
                 ..common.clone()
             })
             .collect();
+        let settings = draw_settings(&mut random);
+        let plan = Plan {
+            upgrades: settings.read_committed == ReadCommitted::Upgrade,
+            ..Plan::draw(&mut random)
+        };
         Self {
             servers,
             clients: random.between(2, 7),
-            plan: Plan::draw(&mut random),
+            plan,
             weather: Weather {
                 delay: random.pick(&[0, 1, 3, 8]),
                 spikes: random.pick(&[0, 0, 10, 50]),
@@ -87,7 +92,7 @@ impl Scenario {
             },
             faults,
             spared,
-            settings: draw_settings(&mut random),
+            settings,
             policies,
             random,
         }

@@ -220,7 +220,10 @@ impl Servers for SimulatedServers {
         self.network.trace.event(&[72, u64::from(thread_id)], || {
             format!("s{} #{thread_id} KILL {kind:?}", server.id)
         });
-        server.kill_query(thread_id);
+        match kind {
+            KillKind::Query => server.kill_query(thread_id),
+            KillKind::Connection => server.kill_connection(thread_id),
+        }
         Ok(())
     }
 }

@@ -71,6 +71,8 @@ pub struct Plan {
     pub kills: u64,
     /// Whether sessions choose isolation levels and `autocommit=0`.
     pub varies_sessions: bool,
+    /// Whether READ COMMITTED means REPEATABLE READ, by Grove's configuration.
+    pub upgrades: bool,
     /// Whether clients empty a table now and then.
     pub truncates: bool,
     /// Nearly nothing but writes, without a pause.
@@ -85,6 +87,7 @@ impl Plan {
             leaves: random.pick(&[0, 0, 0, 30]),
             kills: random.pick(&[0, 0, 0, 50]),
             varies_sessions: random.chance(300),
+            upgrades: false,
             truncates: random.chance(200),
             storms: random.chance(300),
         }
@@ -210,7 +213,8 @@ impl Client {
                 .pick(&[Level::ReadCommitted, Level::RepeatableRead, Level::Serializable]);
             let session = Reach::Session;
             if self.is_set(&Sql::Isolation { session, level }).await? {
-                self.level = level;
+                let upgraded = level == Level::ReadCommitted && self.plan.upgrades;
+                self.level = if upgraded { Level::RepeatableRead } else { level };
             }
         }
         if self.random.chance(300) {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 /// Commands that were sent in one write.
@@ -64,7 +64,7 @@ struct Connection {
 
 /// Starts a connection's task; its id.
 pub fn open(server: &Arc<Server>, wire: Wire) -> u32 {
-    let id = server.new_connection();
+    let (id, ended) = server.new_connection();
     let connection = Connection {
         server: Arc::clone(server),
         id,
@@ -78,16 +78,21 @@ pub fn open(server: &Arc<Server>, wire: Wire) -> u32 {
         },
         prepared: BTreeMap::new(),
     };
-    tokio::spawn(connection.live(wire));
+    tokio::spawn(connection.live(wire, ended));
     id
 }
 
 impl Connection {
-    async fn live(mut self, wire: Wire) {
+    async fn live(mut self, wire: Wire, ended: Arc<Notify>) {
         let server = Arc::clone(&self.server);
         tokio::select! {
             biased;
             () = server.dies() => return,
+            () = ended.notified() => {
+                server.trace.event(&[64, u64::from(self.id)], || format!("s{} #{} is killed", server.id, self.id));
+                server.forget_connection(self.id);
+                return;
+            }
             () = self.serve(wire) => {}
         }
         let late = server.step(|state| {
@@ -97,6 +102,7 @@ impl Connection {
         tokio::select! {
             biased;
             () = server.dies() => {}
+            () = ended.notified() => server.forget_connection(self.id),
             () = tokio::time::sleep(Duration::from_millis(late)) => {
                 server.runs().await;
                 server.trace.event(&[62, u64::from(self.id)], || format!("s{} #{} is closed", server.id, self.id));

@@ -63,6 +63,8 @@ struct Activity {
     transaction: Option<TransactionId>,
     running: bool,
     killed: bool,
+    /// KILL CONNECTION.
+    ended: Arc<Notify>,
 }
 
 /// Everything behind the server's mutex.
@@ -229,12 +231,13 @@ impl Server {
         }
     }
 
-    pub fn new_connection(&self) -> u32 {
+    /// A new connection's id, and how it is told that it was killed.
+    pub fn new_connection(&self) -> (u32, Arc<Notify>) {
         self.step(|state| {
             state.next_connection += 1;
             let id = state.next_connection;
-            state.connections.insert(id, Activity::default());
-            id
+            let activity = state.connections.entry(id).or_default();
+            (id, Arc::clone(&activity.ended))
         })
     }
 
@@ -263,6 +266,15 @@ impl Server {
             activity.killed = true;
             if let Some(id) = activity.transaction {
                 state.locks.interrupt(id);
+            }
+        });
+    }
+
+    /// KILL CONNECTION: the statement that is running ends where it is, and everything is rolled back.
+    pub fn kill_connection(&self, connection: u32) {
+        self.step(|state| {
+            if let Some(activity) = state.connections.get(&connection) {
+                activity.ended.notify_one();
             }
         });
     }
