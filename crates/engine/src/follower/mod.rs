@@ -369,7 +369,7 @@ impl<W: World> Follower<W> {
             biased;
             () = self.leg.gone().cancelled() => return Err(LegError::Lost("the server has left the group".into())),
             () = lead_gone.cancelled() => return Err(lead_left()),
-            abandoned = self.settled_and_abandoned() => abandoned,
+            abandoned = settled_and_abandoned(&self.group, &self.fate) => abandoned,
             () = self.restart.told() => return Ok(Step::StartOver(Duration::ZERO)),
         };
         if abandoned {
@@ -387,13 +387,6 @@ impl<W: World> Follower<W> {
             outcome.results, executed.outcome.results
         );
         Err(self.give_up(&reason))
-    }
-
-    /// Whether the transaction is abandoned, once that is known and the commits of now are through: a lead that has lost a decided unit (its
-    /// connection broke during COMMIT) answers without it until it is evicted.
-    async fn settled_and_abandoned(&self) -> bool {
-        self.group.commits.settled().await;
-        self.fate.known_abandoned().await
     }
 
     /// Rolls back and forgets what was executed; `catch_up` executes it again.
@@ -452,6 +445,13 @@ impl<W: World> Follower<W> {
         self.register();
         Ok(())
     }
+}
+
+/// Whether a transaction is abandoned, once that is known and the commits of now are through: a lead that has lost a decided unit (its
+/// connection broke during COMMIT) answers without it until it is evicted.
+async fn settled_and_abandoned<W: World>(group: &Group<W>, fate: &Fate) -> bool {
+    group.commits.settled().await;
+    fate.known_abandoned().await
 }
 
 /// A fresh connection with the session's state as it was when the transaction began.
