@@ -197,7 +197,11 @@ impl Builder<'_> {
         match byte {
             b'(' => {
                 let is_after_word = self.before == TokenKind::Word;
-                let word = if is_after_word { &self.text[self.word.clone()] } else { b"" };
+                let word = if is_after_word {
+                    &self.text[self.word.clone()]
+                } else {
+                    b""
+                };
                 if self.gap && functions::needs_adjacent_parenthesis(word, self.mode) {
                     self.bytes.push(GAP);
                 }

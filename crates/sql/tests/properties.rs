@@ -53,6 +53,7 @@ fn texts() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// The statements of the tables, with the mode in which they stand there.
+#[allow(clippy::unwrap_used, reason = "a table that cannot be read fails the test")]
 fn statements() -> Vec<(LexMode, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/statements");
     let mut statements = Vec::new();
@@ -190,7 +191,8 @@ proptest! {
             end = piece.end;
             let piece = &text[piece];
             let again = split(piece, mode);
-            prop_assert!(again.is_empty() || again.as_slice() == [0..piece.len()], "{}", String::from_utf8_lossy(piece));
+            let is_whole = again.len() == 1 && again[0] == (0..piece.len());
+            prop_assert!(again.is_empty() || is_whole, "{}", String::from_utf8_lossy(piece));
         }
     }
 }

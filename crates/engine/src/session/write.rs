@@ -93,7 +93,12 @@ impl<W: World> Session<W> {
                 return Err(SessionError::Fatal("a write without a transaction".into()));
             };
             fate.put_in_flight();
-            let result = self.run_on_lead(lead, &context.own, statement, sink).await;
+            let mut own = context.own.clone();
+            if reports_may_mislead(statement) {
+                // So that it tells afterwards whether the statement has generated one.
+                own.push(query_payload(b"SET LAST_INSERT_ID=0"));
+            }
+            let result = self.run_on_lead(lead, &own, statement, sink).await;
             let reply = match result {
                 Ok(reply) => reply,
                 Err(error) => {
@@ -116,13 +121,17 @@ impl<W: World> Session<W> {
             if reply.reply.err().is_some() {
                 if alone {
                     fate.abandon();
+                    if reports_may_mislead(statement) {
+                        // What is lost here, the abort finds out.
+                        let _ = self.restore_insert_id(lead).await;
+                    }
                 } else {
                     self.after_error(lead, statement, context, outcome, share).await?;
                 }
                 return Ok(reply.last_frame);
             }
             let warnings = reply.reply.ok().map_or(0, |ok| ok.warnings);
-            if alone && warnings > 0 {
+            if warnings > 0 && (alone || reports_may_mislead(statement)) {
                 self.keep_warnings(lead).await;
             }
             let still_open = outcome.in_transaction;
@@ -231,8 +240,8 @@ impl<W: World> Session<W> {
         Some(query_payload(format!("SET LAST_INSERT_ID={value}").as_bytes()))
     }
 
-    /// The first auto-increment value that a statement generated, if any. An upsert that only updated reports the key of a row that it
-    /// updated, which must not be forced on followers: their first row would collide with another one.
+    /// The first auto-increment value that a statement generated, if any. An upsert of several rows that only updated reports the key of the
+    /// last one, which must not be forced on followers: their first row would collide with another one than on the lead.
     async fn generated_id(
         &mut self,
         lead: BackendId,
@@ -240,20 +249,29 @@ impl<W: World> Session<W> {
         outcome: &Outcome,
     ) -> Result<Option<u64>, SessionError> {
         let reported = Some(insert_id(outcome)).filter(|&id| id > 0 && forces_insert_id(statement));
-        let (Some(id), true) = (reported, statement.analysis.flags.on_duplicate_key) else {
+        if !reports_may_mislead(statement) {
             return Ok(reported);
-        };
-        let before = self.state.last_insert_id;
-        let answer = self.ask(lead, b"SELECT LAST_INSERT_ID()").await;
-        let Some([answer, ..]) = answer.as_deref() else {
-            return Err(SessionError::Retry(
-                "the lead was lost while its generated id was asked for".into(),
-            ));
-        };
-        let after = std::str::from_utf8(&answer.plain)
-            .ok()
-            .and_then(|text| text.parse().ok());
-        Ok(Some(id).filter(|_| after == Some(id) && id != before))
+        }
+        let lost = || SessionError::Retry("the lead was lost while its generated id was asked for".into());
+        if reported.is_some() {
+            let answer = self.ask(lead, b"SELECT LAST_INSERT_ID()").await;
+            let Some([answer, ..]) = answer.as_deref() else {
+                return Err(lost());
+            };
+            if answer.plain != b"0" {
+                return Ok(reported);
+            }
+        }
+        self.restore_insert_id(lead).await.map(|()| None).map_err(|_| lost())
+    }
+
+    /// Nothing was generated: what the session knew before the statement is true again on the lead.
+    async fn restore_insert_id(&mut self, lead: BackendId) -> Result<(), LegError> {
+        let before = format!("SET LAST_INSERT_ID={}", self.state.last_insert_id);
+        match self.slot(lead) {
+            Slot::Mine(leg) => leg.query(before.as_bytes()).await.map(|_| ()),
+            _ => Err(LegError::Lost("the lead's leg is not at hand".into())),
+        }
     }
 
     /// Remembers what LAST_INSERT_ID() says now on every leg.
@@ -305,10 +323,17 @@ impl<W: World> Session<W> {
         mut outcome: Outcome,
         share: Arc<Share>,
     ) -> Result<(), SessionError> {
+        let insert_id = self.state.last_insert_id;
         let Slot::Mine(leg) = self.slot(lead) else {
             return Ok(());
         };
-        let survived = match leg.ask_in_transaction().await {
+        let asked = async {
+            if reports_may_mislead(statement) {
+                leg.query(format!("SET LAST_INSERT_ID={insert_id}").as_bytes()).await?;
+            }
+            leg.ask_in_transaction().await
+        };
+        let survived = match asked.await {
             Ok(open) => open,
             Err(error) => {
                 drop(share);
@@ -350,6 +375,13 @@ impl<W: World> Session<W> {
             }
         }
     }
+}
+
+/// An upsert of several rows reports an id whether it generated one or not. (A single row that was updated is the row with the reported key: if
+/// that is forced, it collides with itself.) One that calls LAST_INSERT_ID() sets what would be asked for, so its report is taken as it is.
+fn reports_may_mislead(statement: &Statement) -> bool {
+    let flags = &statement.analysis.flags;
+    flags.on_duplicate_key && (flags.multi_row_insert || flags.insert_select) && !flags.uses_last_insert_id
 }
 
 /// What precedes a statement.

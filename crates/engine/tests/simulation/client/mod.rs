@@ -88,7 +88,7 @@ impl Plan {
             kills: random.pick(&[0, 0, 0, 50]),
             varies_sessions: random.chance(300),
             upgrades: false,
-            truncates: random.chance(200),
+            truncates: random.chance(250),
             storms: random.chance(300),
         }
     }

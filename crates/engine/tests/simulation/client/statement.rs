@@ -29,7 +29,14 @@ impl Client {
                 return Ok(answer);
             }
         };
-        let patience = self.random.chance(self.plan.leaves).then(|| self.random.below(30));
+        // What cannot be rolled back is the worst moment to leave.
+        let decisive = matches!(sql, Sql::Commit | Sql::Truncate(_));
+        let leaves = if decisive {
+            5 * self.plan.leaves
+        } else {
+            self.plan.leaves
+        };
+        let patience = self.random.chance(leaves).then(|| self.random.below(30));
         if self.random.chance(self.plan.kills) {
             let delay = self.random.below(15);
             self.kill_in(delay);
