@@ -8,7 +8,7 @@ use grove_wire::command::{COM_INIT_DB, COM_PING, COM_QUIT, COM_RESET_CONNECTION}
 use mysql_async::prelude::Queryable;
 use mysql_async::{ChangeUserOpts, Conn};
 
-use crate::stage::{Notes, PROXYD, Place, assert_all_online, code, failing, one, run, same_as_direct};
+use crate::stage::{Notes, PROXYD, Place, Stage, assert_all_online, code, failing, one, run};
 
 async fn small_commands(place: Place) -> Notes {
     let mut notes = Notes::default();
@@ -39,16 +39,6 @@ async fn small_commands(place: Place) -> Notes {
         one(&mut place.client().await, "SELECT COUNT(*) FROM pinged").await,
     );
     notes
-}
-
-#[tokio::test]
-async fn ping_init_db_quit_and_unknown_commands_are_answered_as_mariadb_does() {
-    same_as_direct(Kind::MariaDb, small_commands).await;
-}
-
-#[tokio::test]
-async fn ping_init_db_quit_and_unknown_commands_are_answered_as_mysql_does() {
-    same_as_direct(Kind::MySql, small_commands).await;
 }
 
 const DIRTY: &[&str] = &[
@@ -101,16 +91,6 @@ async fn reset_forgets(place: Place) -> Notes {
     notes
 }
 
-#[tokio::test]
-async fn reset_connection_leaves_nothing_of_the_session_on_mariadb() {
-    same_as_direct(Kind::MariaDb, reset_forgets).await;
-}
-
-#[tokio::test]
-async fn reset_connection_leaves_nothing_of_the_session_on_mysql() {
-    same_as_direct(Kind::MySql, reset_forgets).await;
-}
-
 fn app_again(password: &str, database: Option<&str>) -> ChangeUserOpts {
     ChangeUserOpts::default()
         .with_user(Some(accounts::APP_USER.to_owned()))
@@ -146,14 +126,21 @@ async fn change_user(place: Place) -> Notes {
     notes
 }
 
-#[tokio::test]
-async fn change_user_authenticates_and_leaves_nothing_of_the_session_on_mariadb() {
-    same_as_direct(Kind::MariaDb, change_user).await;
+async fn small_commands_reset_and_change_user(kind: Kind) {
+    let stage = Stage::open(kind).await;
+    stage.same_as_direct(small_commands).await;
+    stage.same_as_direct(reset_forgets).await;
+    stage.same_as_direct(change_user).await;
 }
 
 #[tokio::test]
-async fn change_user_authenticates_and_leaves_nothing_of_the_session_on_mysql() {
-    same_as_direct(Kind::MySql, change_user).await;
+async fn commands_are_answered_as_mariadb_does() {
+    small_commands_reset_and_change_user(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn commands_are_answered_as_mysql_does() {
+    small_commands_reset_and_change_user(Kind::MySql).await;
 }
 
 /// Waits until a statement of that session is seen to run.

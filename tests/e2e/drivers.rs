@@ -8,7 +8,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, IsolationLevel, Row, TxOpts, params};
 use tokio::process::Command;
 
-use crate::stage::{Notes, Place, code, row_text, same_as_direct};
+use crate::stage::{Notes, Place, Stage, code, row_text};
 
 /// Where `scripts/install-drivers.sh` puts the drivers.
 fn installed(path: &str) -> PathBuf {
@@ -80,36 +80,6 @@ async fn command_line(place: Place) -> Notes {
     let mut command = Command::new("sh");
     command.arg(program("everyday.sh"));
     transcript(command, place).await
-}
-
-#[tokio::test]
-async fn pymysql_does_its_everyday_work_on_mariadb() {
-    same_as_direct(Kind::MariaDb, pymysql).await;
-}
-
-#[tokio::test]
-async fn pymysql_does_its_everyday_work_on_mysql() {
-    same_as_direct(Kind::MySql, pymysql).await;
-}
-
-#[tokio::test]
-async fn mysql2_does_its_everyday_work_on_mariadb() {
-    same_as_direct(Kind::MariaDb, mysql2).await;
-}
-
-#[tokio::test]
-async fn mysql2_does_its_everyday_work_on_mysql() {
-    same_as_direct(Kind::MySql, mysql2).await;
-}
-
-#[tokio::test]
-async fn the_command_line_client_does_its_everyday_work_on_mariadb() {
-    same_as_direct(Kind::MariaDb, command_line).await;
-}
-
-#[tokio::test]
-async fn the_command_line_client_does_its_everyday_work_on_mysql() {
-    same_as_direct(Kind::MySql, command_line).await;
 }
 
 /// TLS towards clients is Grove's own, whatever its servers have.
@@ -239,12 +209,20 @@ async fn mysql_async_work(place: Place) -> Notes {
     notes
 }
 
-#[tokio::test]
-async fn mysql_async_does_its_everyday_work_on_mariadb() {
-    same_as_direct(Kind::MariaDb, mysql_async_work).await;
+async fn every_driver(kind: Kind) {
+    let stage = Stage::open(kind).await;
+    stage.same_as_direct(pymysql).await;
+    stage.same_as_direct(mysql2).await;
+    stage.same_as_direct(command_line).await;
+    stage.same_as_direct(mysql_async_work).await;
 }
 
 #[tokio::test]
-async fn mysql_async_does_its_everyday_work_on_mysql() {
-    same_as_direct(Kind::MySql, mysql_async_work).await;
+async fn every_driver_does_its_everyday_work_on_mariadb() {
+    every_driver(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn every_driver_does_its_everyday_work_on_mysql() {
+    every_driver(Kind::MySql).await;
 }

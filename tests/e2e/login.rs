@@ -6,7 +6,7 @@ use grove_testkit::raw_client::{EVERYDAY, Login, RawClient};
 use grove_testkit::{Cluster, ClusterOptions, Kind};
 use grove_wire::CapabilityFlags;
 
-use crate::stage::{Notes, PROXYD, Place, same_as_direct};
+use crate::stage::{Notes, PROXYD, Place, Stage};
 
 /// The message without the client's own address, which is not the same everywhere.
 fn refusal(error: &anyhow::Error) -> String {
@@ -63,14 +63,11 @@ async fn refusals(place: Place) -> Notes {
 
 #[tokio::test]
 async fn logins_are_refused_with_mariadbs_own_errors() {
-    same_as_direct(Kind::MariaDb, refusals).await;
+    Stage::open(Kind::MariaDb).await.same_as_direct(refusals).await;
 }
 
-#[tokio::test]
-async fn logins_are_refused_with_mysqls_own_errors() {
-    // The full path of caching_sha2_password, which a wrong password leads to, is the drivers' matter: see `drivers`.
-    let cluster = Cluster::start(Kind::MySql, 3, PROXYD).await.unwrap();
-    let place = Place::of(&cluster);
+/// The full path of caching_sha2_password, which a wrong password leads to, is beyond the raw client.
+async fn drivers_refusals(place: Place) {
     for (password, database) in [("wrong", "app"), ("", "app"), ("app", "missing")] {
         let opts = mysql_async::OptsBuilder::from_opts(place.opts())
             .pass(Some(password))
@@ -102,6 +99,7 @@ async fn greeting(kind: Kind) {
     assert_eq!(beyond, 0, "Grove offers {beyond:#x}, which its servers do not");
     let missing = NEEDED.0 & server.capabilities.0 & !grove.capabilities.0;
     assert_eq!(missing, 0, "Grove does not offer {missing:#x}");
+    drivers_refusals(Place::of(&cluster)).await;
     let mut challenges = HashSet::new();
     for _ in 0..50 {
         let greeting = RawClient::connect(cluster.grove_address()).await.unwrap().greeting;

@@ -8,7 +8,7 @@ use grove_wire::command::{COM_STMT_CLOSE, COM_STMT_EXECUTE, COM_STMT_RESET, COM_
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Row, Value};
 
-use crate::stage::{Notes, Place, code, row_text, same_as_direct};
+use crate::stage::{Notes, Place, Stage, code, row_text};
 
 const LONGLONG: u8 = 8;
 const DOUBLE: u8 = 5;
@@ -258,31 +258,6 @@ async fn life_of_statements(place: Place, capabilities: CapabilityFlags) -> Note
     notes
 }
 
-#[tokio::test]
-async fn prepared_statements_answer_as_a_mariadb_server_does() {
-    same_as_direct(Kind::MariaDb, async |place| life_of_statements(place, EVERYDAY).await).await;
-}
-
-#[tokio::test]
-async fn prepared_statements_without_eof_packets_answer_as_a_mariadb_server_does() {
-    let capabilities = EVERYDAY | CapabilityFlags::DEPRECATE_EOF;
-    same_as_direct(Kind::MariaDb, async |place| {
-        life_of_statements(place, capabilities).await
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn prepared_statements_answer_as_a_mysql_server_does() {
-    same_as_direct(Kind::MySql, async |place| life_of_statements(place, EVERYDAY).await).await;
-}
-
-#[tokio::test]
-async fn prepared_statements_without_eof_packets_answer_as_a_mysql_server_does() {
-    let capabilities = EVERYDAY | CapabilityFlags::DEPRECATE_EOF;
-    same_as_direct(Kind::MySql, async |place| life_of_statements(place, capabilities).await).await;
-}
-
 /// A driver with a cache of statements: more of them than it keeps, values of every type, long blobs, wrong counts.
 async fn with_a_driver(place: Place) -> Notes {
     let mut notes = Notes::default();
@@ -349,12 +324,22 @@ async fn with_a_driver(place: Place) -> Notes {
     notes
 }
 
-#[tokio::test]
-async fn a_driver_with_a_statement_cache_works_on_mariadb() {
-    same_as_direct(Kind::MariaDb, with_a_driver).await;
+async fn all_of_it(kind: Kind) {
+    let stage = Stage::open(kind).await;
+    for capabilities in [EVERYDAY, EVERYDAY | CapabilityFlags::DEPRECATE_EOF] {
+        stage
+            .same_as_direct(async |place| life_of_statements(place, capabilities).await)
+            .await;
+    }
+    stage.same_as_direct(with_a_driver).await;
 }
 
 #[tokio::test]
-async fn a_driver_with_a_statement_cache_works_on_mysql() {
-    same_as_direct(Kind::MySql, with_a_driver).await;
+async fn prepared_statements_work_as_on_a_mariadb_server() {
+    all_of_it(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn prepared_statements_work_as_on_a_mysql_server() {
+    all_of_it(Kind::MySql).await;
 }

@@ -5,7 +5,7 @@ use grove_testkit::raw_client::EVERYDAY;
 use grove_testkit::{Cluster, Kind};
 use mysql_async::prelude::Queryable;
 
-use crate::stage::{Notes, PROXYD, Place, assert_all_online, one, run, same_as_direct};
+use crate::stage::{Notes, PROXYD, Place, Stage, assert_all_online, one, run};
 
 /// Writes that show the state of the leg that runs them: where a server's leg has another state, the servers differ.
 const WITNESS: &str = "INSERT INTO app.witness (what) VALUES
@@ -82,20 +82,6 @@ async fn every_change(place: Place) -> Notes {
     notes
 }
 
-#[tokio::test]
-async fn what_a_session_sets_is_the_same_on_every_mariadb_server() {
-    same_as_direct(Kind::MariaDb, every_change).await;
-}
-
-#[tokio::test]
-async fn what_a_session_sets_is_the_same_on_every_mysql_server() {
-    same_as_direct(Kind::MySql, async |place| {
-        // Not in MySQL 9.
-        every_change(place).await
-    })
-    .await;
-}
-
 /// Functions that speak of the session's last statement.
 async fn last_statement(place: Place) -> Notes {
     let mut notes = Notes::default();
@@ -141,16 +127,6 @@ async fn last_statement(place: Place) -> Notes {
         notes.query(&mut conn, sql).await;
     }
     notes
-}
-
-#[tokio::test]
-async fn functions_about_the_last_statement_answer_as_mariadb_does() {
-    same_as_direct(Kind::MariaDb, last_statement).await;
-}
-
-#[tokio::test]
-async fn functions_about_the_last_statement_answer_as_mysql_does() {
-    same_as_direct(Kind::MySql, last_statement).await;
 }
 
 /// Text in character sets whose second byte may be a backslash or a quote, and bytes that are not UTF-8.
@@ -215,16 +191,6 @@ async fn charsets(place: Place) -> Notes {
     notes
 }
 
-#[tokio::test]
-async fn charsets_with_backslashes_inside_pass_unharmed_on_mariadb() {
-    same_as_direct(Kind::MariaDb, charsets).await;
-}
-
-#[tokio::test]
-async fn charsets_with_backslashes_inside_pass_unharmed_on_mysql() {
-    same_as_direct(Kind::MySql, charsets).await;
-}
-
 /// Temporary tables, in and out of transactions, shadowing a real one.
 async fn temporary_tables(place: Place) -> Notes {
     let mut notes = Notes::default();
@@ -271,14 +237,28 @@ async fn temporary_tables(place: Place) -> Notes {
     notes
 }
 
-#[tokio::test]
-async fn temporary_tables_work_and_stay_their_sessions_own_on_mariadb() {
-    same_as_direct(Kind::MariaDb, temporary_tables).await;
+async fn settings_charsets_and_temporary_tables(kind: Kind) {
+    let stage = Stage::open(kind).await;
+    stage.same_as_direct(every_change).await;
+    stage.same_as_direct(charsets).await;
+    stage.same_as_direct(temporary_tables).await;
 }
 
 #[tokio::test]
-async fn temporary_tables_work_and_stay_their_sessions_own_on_mysql() {
-    same_as_direct(Kind::MySql, temporary_tables).await;
+async fn session_state_is_the_same_on_every_mariadb_server() {
+    settings_charsets_and_temporary_tables(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn session_state_is_the_same_on_every_mysql_server() {
+    settings_charsets_and_temporary_tables(Kind::MySql).await;
+}
+
+#[tokio::test]
+async fn functions_about_the_last_statement_answer_as_on_one_server() {
+    for kind in [Kind::MariaDb, Kind::MySql] {
+        Stage::open(kind).await.same_as_direct(last_statement).await;
+    }
 }
 
 #[tokio::test]

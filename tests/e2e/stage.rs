@@ -46,31 +46,61 @@ impl Place {
     }
 }
 
-/// Runs the body against one server, then through Grove in front of three, and compares what the two runs noted. Afterwards all three
-/// servers must be online and equal.
-pub async fn same_as_direct(kind: Kind, body: impl AsyncFn(Place) -> Notes) {
-    let direct = {
+/// One server, and Grove in front of three of the same kind.
+pub struct Stage {
+    kind: Kind,
+    // Dropped before its directory.
+    single: Sandbox,
+    _directory: TestDirectory,
+    cluster: Cluster,
+}
+
+impl Stage {
+    pub async fn open(kind: Kind) -> Self {
+        // The cluster first: it waits for its turn.
+        let cluster = Cluster::start(kind, 3, PROXYD).await.unwrap();
         let directory = TestDirectory::create().unwrap();
-        let sandbox = Sandbox::start(SandboxOptions::new(kind, 1, directory.path()))
+        let single = Sandbox::start(SandboxOptions::new(kind, 1, directory.path()))
             .await
             .unwrap();
-        let address = sandbox.servers[0].address();
-        in_time(body(Place { address, kind })).await
-    };
-    let cluster = Cluster::start(kind, 3, PROXYD).await.unwrap();
-    let through = in_time(body(Place::of(&cluster))).await;
-    direct.expect_same(&through);
-    assert_all_online(&cluster).await;
-    assert_servers_equal(&cluster).await;
+        Self {
+            kind,
+            single,
+            _directory: directory,
+            cluster,
+        }
+    }
+
+    /// Runs the body against the single server, then through Grove, each with an empty schema, and compares what the two runs noted.
+    pub async fn same_as_direct(&self, body: impl AsyncFn(Place) -> Notes) {
+        let address = self.single.servers[0].address();
+        let places = [address, self.cluster.grove_address()];
+        let mut notes = Vec::new();
+        for address in places {
+            let place = Place {
+                address,
+                kind: self.kind,
+            };
+            let fresh = ["DROP DATABASE app", "CREATE DATABASE app CHARACTER SET utf8mb4"];
+            run(&mut place.client().await, &fresh).await;
+            notes.push(in_time(body(place)).await);
+        }
+        notes[0].expect_same(&notes[1]);
+        // Nothing that a client did may cost a server its place, or make it differ.
+        assert_all_online(&self.cluster).await;
+        assert_servers_equal(&self.cluster).await;
+    }
 }
 
 /// Ends a body that hangs, so that the logs are shown.
 async fn in_time<T>(body: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(120);
-    tokio::time::timeout(limit, body).await.unwrap_or_else(|_| panic!("not finished after {limit:?}"))
+    tokio::time::timeout(limit, body)
+        .await
+        .unwrap_or_else(|_| panic!("not finished after {limit:?}"))
 }
 
-/// Nothing that a client did may cost a server its place.
+/// Every server is still in the group.
 pub async fn assert_all_online(cluster: &Cluster) {
     let members = cluster.members().await.unwrap();
     assert!(members.iter().all(|member| member.is_online()), "{members:?}");

@@ -7,7 +7,7 @@ use grove_testkit::{Cluster, Kind};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
-use crate::stage::{Notes, PROXYD, Place, assert_all_online, code, failing, one, run, same_as_direct};
+use crate::stage::{Notes, PROXYD, Place, Stage, assert_all_online, code, failing, one, run};
 
 const ALL: &str = "SELECT COALESCE(GROUP_CONCAT(id, '=', v ORDER BY id), 'none') FROM app.t";
 
@@ -110,16 +110,6 @@ async fn endings(place: Place) -> Notes {
         }
     }
     notes
-}
-
-#[tokio::test]
-async fn transactions_begin_and_end_as_on_a_mariadb_server() {
-    same_as_direct(Kind::MariaDb, endings).await;
-}
-
-#[tokio::test]
-async fn transactions_begin_and_end_as_on_a_mysql_server() {
-    same_as_direct(Kind::MySql, endings).await;
 }
 
 async fn pair(place: Place) -> (Conn, Conn) {
@@ -327,14 +317,20 @@ async fn locking_reads(place: Place) -> Notes {
     notes
 }
 
-#[tokio::test]
-async fn locking_reads_lock_as_on_a_mariadb_server() {
-    same_as_direct(Kind::MariaDb, locking_reads).await;
+async fn endings_and_locks(kind: Kind) {
+    let stage = Stage::open(kind).await;
+    stage.same_as_direct(endings).await;
+    stage.same_as_direct(locking_reads).await;
 }
 
 #[tokio::test]
-async fn locking_reads_lock_as_on_a_mysql_server() {
-    same_as_direct(Kind::MySql, locking_reads).await;
+async fn transactions_end_and_lock_as_on_a_mariadb_server() {
+    endings_and_locks(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn transactions_end_and_lock_as_on_a_mysql_server() {
+    endings_and_locks(Kind::MySql).await;
 }
 
 #[tokio::test]

@@ -338,12 +338,23 @@ impl<W: World> Group<W> {
         }
     }
 
+    /// The last server does not answer. Those who wait for it go on waiting, because a server that hangs may go on where it stopped; after
+    /// `no_backend_wait` they are told.
     fn unreachable(&self, id: BackendId, reason: &str) {
-        let status = self.member(id).status.lock().unwrap_or_else(PoisonError::into_inner).0;
+        let (status, since, _) = self
+            .member(id)
+            .status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         if status == MemberState::Online {
             tracing::error!(backend = self.name(id), reason, "the last server does not answer");
             self.set_status(id, MemberState::Unreachable, reason);
-            self.member(id).gone.load().cancel();
+        } else if status == MemberState::Unreachable {
+            let silent = self.world.clock().unix_micros().saturating_sub(since);
+            if Duration::from_micros(silent) >= self.settings.no_backend_wait {
+                self.member(id).gone.load().cancel();
+            }
         }
     }
 
@@ -351,7 +362,9 @@ impl<W: World> Group<W> {
         let status = self.member(id).status.lock().unwrap_or_else(PoisonError::into_inner).0;
         if status == MemberState::Unreachable {
             tracing::warn!(backend = self.name(id), "the last server answers again");
-            self.member(id).gone.store(Arc::new(CancellationToken::new()));
+            if self.gone(id).is_cancelled() {
+                self.member(id).gone.store(Arc::new(CancellationToken::new()));
+            }
             self.set_status(id, MemberState::Online, "answers again");
         }
     }

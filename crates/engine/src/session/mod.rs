@@ -128,6 +128,9 @@ impl<W: World> Session<W> {
     }
 
     /// Runs one statement. All frames of the reply but the last go to `sink`; the last is returned, for the caller to send.
+    ///
+    /// The future must be run to its end: a statement that commits by itself may be between two servers. To stop it early, use an
+    /// [`Interrupter`]. A decided COMMIT is safe: it goes on without the session.
     pub async fn execute<S: ClientReply>(
         &mut self,
         statement: &Statement,

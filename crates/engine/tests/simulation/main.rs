@@ -2,7 +2,7 @@
 //!
 //! A seed decides everything: the number of servers, their quirks, the network's delays, what breaks and when, what the clients do. The same
 //! seed gives the same trace, so a failure is a number. `GROVE_SIM_SEED=n` runs one seed with its full trace, `GROVE_SIM_SEEDS=n` sets the
-//! number of seeds.
+//! number of seeds, `GROVE_SIM_FIRST=n` the first of them, and with `GROVE_SIM_ALL=1` a failure does not stop the others.
 #![allow(clippy::unwrap_used, reason = "a simulation is a test from end to end")]
 
 mod answer;
@@ -27,6 +27,8 @@ use trace::Detail;
 
 /// Seeds by default.
 const SEEDS: u64 = 2_000;
+/// Events that are printed of the first seed that fails.
+const LAST_EVENTS: usize = 120;
 
 #[test]
 fn the_engine_keeps_its_promises_under_every_schedule() {
@@ -65,7 +67,11 @@ fn the_engine_keeps_its_promises_under_every_schedule() {
             println!("seed {seed}: {violation}");
         }
         let report = run(seed, Detail::Full);
-        print!("{}", report.trace);
+        let lines: Vec<&str> = report.trace.lines().collect();
+        println!("the last events of seed {seed}:");
+        lines[lines.len().saturating_sub(LAST_EVENTS)..]
+            .iter()
+            .for_each(|line| println!("{line}"));
         panic!("seed {seed}: {first}\n{}", complaint(seed, &report));
     }
 }

@@ -82,7 +82,7 @@ impl Scenario {
         };
         Self {
             servers,
-            clients: random.between(2, 7),
+            clients: random.between(2, 6),
             plan,
             weather: Weather {
                 delay: random.pick(&[0, 1, 3, 8]),

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use tokio::time::Instant;
 
 /// Events that are kept for a failure's report.
-const KEPT: usize = 5000;
+const KEPT: usize = 100_000;
 
 /// The trace of one seed.
 pub struct Trace {

@@ -84,6 +84,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Servers that a hunt with `--kill` loses.
+const FAULTS: usize = 2;
+
 /// Starts servers and Grove.
 async fn inside(arguments: &Arguments, options: &HuntOptions) -> anyhow::Result<(Report, Comparison)> {
     let proxyd = match &arguments.proxyd {
@@ -100,16 +103,23 @@ async fn inside(arguments: &Arguments, options: &HuntOptions) -> anyhow::Result<
     let part = Duration::from_secs(arguments.seconds) / 3;
     hunt.run_for(part).await;
     let mut random = Random::new(options.seed);
-    for fault in 0..2 {
+    for fault in 0..FAULTS {
         if arguments.kill && !hunt.has_failed() {
             inflict(&cluster, &mut random, fault == 0).await?;
         }
         hunt.run_for(part).await;
     }
     let report = hunt.finish().await;
-    if report.failure.is_some() {
-        println!("{}", cluster.log_tails(200));
+    let members = cluster.members().await?;
+    let lost = members.iter().filter(|member| !member.is_online()).count();
+    let is_clean = report.failure.is_none() && lost == usize::from(arguments.kill) * FAULTS;
+    if !is_clean {
+        println!("{}\n{members:#?}", cluster.log_tails(200));
     }
+    ensure!(
+        report.failure.is_some() || is_clean,
+        "{report}\n{lost} servers were evicted"
+    );
     Ok((report, equality::compare_online(&cluster).await?))
 }
 

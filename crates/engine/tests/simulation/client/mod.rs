@@ -82,7 +82,7 @@ pub struct Plan {
 impl Plan {
     pub fn draw(random: &mut Random) -> Self {
         Self {
-            transactions: random.between(2, 7) as u64,
+            transactions: random.between(2, 6) as u64,
             workload: Workload::draw(random),
             leaves: random.pick(&[0, 0, 0, 30]),
             kills: random.pick(&[0, 0, 0, 50]),

@@ -334,3 +334,62 @@ impl Locks {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn locks() -> Locks {
+        Locks::new(Random::new(1), 0)
+    }
+
+    fn place(k: i64) -> Place {
+        Place {
+            table: Table::T,
+            index: Index::Primary,
+            key: (k, 0),
+        }
+    }
+
+    #[test]
+    fn gaps_conflict_only_with_insertions_of_others() {
+        let mut locks = locks();
+        locks.lock_gap(1, Table::T, Index::Primary, (2, 0), (6, 0));
+        locks.lock_gap(2, Table::T, Index::Primary, (2, 0), (6, 0));
+        assert!(locks.request(3, Wanted::Insertion(place(6))).is_none());
+        let mut waits = locks.request(3, Wanted::Insertion(place(4))).unwrap();
+        assert_eq!(locks.blockers(3), [1, 2]);
+        locks.release_all(1);
+        assert!(waits.try_recv().is_err());
+        locks.release_all(2);
+        assert_eq!(waits.try_recv(), Ok(WaitEnd::Granted));
+    }
+
+    #[test]
+    fn waiters_are_served_in_order_and_sharers_do_not_pass_a_waiting_owner() {
+        let mut locks = locks();
+        assert!(locks.request(1, Wanted::Point(place(1), Mode::Shared)).is_none());
+        let mut second = locks.request(2, Wanted::Point(place(1), Mode::Exclusive)).unwrap();
+        let mut third = locks.request(3, Wanted::Point(place(1), Mode::Shared)).unwrap();
+        locks.release_all(1);
+        assert_eq!(second.try_recv(), Ok(WaitEnd::Granted));
+        assert!(third.try_recv().is_err());
+        locks.release_all(2);
+        assert_eq!(third.try_recv(), Ok(WaitEnd::Granted));
+        locks.release_all(3);
+        assert!(locks.is_empty());
+    }
+
+    #[test]
+    fn a_cycle_has_one_victim() {
+        let mut locks = locks();
+        let exclusive = |k| Wanted::Point(place(k), Mode::Exclusive);
+        assert!(locks.request(1, exclusive(1)).is_none());
+        assert!(locks.request(2, exclusive(2)).is_none());
+        let mut first = locks.request(1, exclusive(2)).unwrap();
+        let mut second = locks.request(2, exclusive(1)).unwrap();
+        let ends = [first.try_recv(), second.try_recv()];
+        assert_eq!(ends.iter().filter(|end| **end == Ok(WaitEnd::Deadlock)).count(), 1);
+        assert_eq!(locks.deadlocks, 1);
+    }
+}
