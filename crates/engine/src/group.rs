@@ -153,7 +153,7 @@ impl<W: World> Group<W> {
                 state,
                 since_unix_micros,
                 reason,
-                is_lead: usize::from(view.lead.0) == index && state == MemberState::Online,
+                is_lead: usize::from(view.lead.0) == index && state != MemberState::Failed,
                 sessions: member.readers.load(Ordering::Relaxed),
             }
         };

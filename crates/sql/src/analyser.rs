@@ -80,7 +80,7 @@ impl Analyser {
 }
 
 fn analyse(sql: &[u8], mode: LexMode, tokens: &Tokens, shape: &Shape, digest: u64) -> Analysis {
-    let mut analysis = if shape.is_doubtful() {
+    let mut analysis = if shape.is_doubtful() || tokens.are_too_many() {
         Analysis::new(Class::Unknown)
     } else {
         parser::doubt(classify(tokens), tokens)

@@ -5,6 +5,9 @@ use smallvec::SmallVec;
 use crate::analysis::{Analysis, AnalysisFlags, Class, TableName, TouchedTables, WriteKind};
 use crate::name::Name;
 
+/// More tables or variables than this are not told apart: looking each of them up among the others would take too long.
+const MOST_NAMES: usize = 1_024;
+
 /// Findings about a statement or a part of one.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
@@ -35,15 +38,11 @@ pub(crate) struct TableReference {
 
 impl Facts {
     pub fn read_variable(&mut self, name: Name) {
-        if !self.variables_read.contains(&name) {
-            self.variables_read.push(name);
-        }
+        self.opaque |= !remember(&mut self.variables_read, name);
     }
 
     pub fn write_variable(&mut self, name: Name) {
-        if !self.variables_written.contains(&name) {
-            self.variables_written.push(name);
-        }
+        self.opaque |= !remember(&mut self.variables_written, name);
     }
 
     pub fn name_table(&mut self, table: TableName) {
@@ -59,7 +58,23 @@ impl Facts {
         if let Some(schema) = &reference.table.schema {
             self.flags.touches_information_schema |= DESCRIBING.iter().any(|name| schema.eq_ignore_case(name));
         }
-        self.tables.push(reference);
+        // An alias matters only where the statement works on the table.
+        if reference.in_query && self.tables.iter().any(|known| known.table == reference.table) {
+            return;
+        }
+        if self.tables.len() < MOST_NAMES {
+            self.tables.push(reference);
+        } else {
+            self.opaque = true;
+        }
+    }
+
+    pub fn advance_sequence(&mut self, sequence: TableName) {
+        if self.sequences.len() < MOST_NAMES {
+            self.sequences.push(sequence);
+        } else {
+            self.opaque = true;
+        }
     }
 
     /// Whether the statement may do more than its verb says: nothing that is written may then be excluded.
@@ -90,7 +105,7 @@ impl Facts {
         let mut analysis = Analysis::new(class);
         let mut changed = written;
         changed.extend(self.sequences.iter().cloned());
-        if !self.opaque {
+        if !self.opaque && changed.len() <= 2 * MOST_NAMES {
             let named = self.tables.into_iter().map(|reference| reference.table);
             analysis.tables = known(changed.iter().cloned().chain(named).chain(self.sequences));
             if !self.flags.calls_unknown_function {
@@ -102,6 +117,18 @@ impl Facts {
         analysis.flags = self.flags;
         analysis
     }
+}
+
+/// False if there is no room.
+fn remember(names: &mut Vec<Name>, name: Name) -> bool {
+    if names.contains(&name) {
+        return true;
+    }
+    let has_room = names.len() < MOST_NAMES;
+    if has_room {
+        names.push(name);
+    }
+    has_room
 }
 
 /// These tables, each once.

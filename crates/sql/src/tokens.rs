@@ -6,10 +6,15 @@
 use std::ops::Range;
 
 use crate::analysis::TableName;
-use crate::lexer::{Lexer, TokenKind};
+use crate::lexer::{Lexer, Token, TokenKind};
 use crate::mode::{Flavor, LexMode};
 use crate::name::Name;
 use crate::shape::is_literal_word;
+
+/// More tokens than this are not looked at: the statement is then unknown. Twelve bytes are kept for each.
+const MOST_TOKENS: usize = 4_000_000;
+/// In longer texts, lists of literals and of rows of literals are cut short, as they are in the shape.
+const LONG_TEXT: usize = 16 * 1024;
 
 /// The significant tokens of one statement.
 #[derive(Debug)]
@@ -17,15 +22,30 @@ pub(crate) struct Tokens<'a> {
     text: &'a [u8],
     mode: LexMode,
     list: Vec<Significant>,
+    too_many: bool,
 }
 
+/// A token. Four bytes for a position are enough: a packet of the protocol has at most 1 GiB.
 #[derive(Clone, Copy, Debug)]
 struct Significant {
+    start: u32,
+    end: u32,
     kind: TokenKind,
-    start: usize,
-    end: usize,
-    /// The word, if it can be a keyword here.
-    keyword: Keyword,
+    /// A word that stands after a dot is a name, whatever it spells.
+    follows_dot: bool,
+}
+
+impl Significant {
+    fn is(self, byte: u8) -> bool {
+        self.kind == TokenKind::Punctuation(byte)
+    }
+
+    fn is_literal(self) -> bool {
+        matches!(
+            self.kind,
+            TokenKind::String | TokenKind::Number | TokenKind::Placeholder
+        )
+    }
 }
 
 /// A word in upper case. Empty for everything that is no keyword in any case: other tokens, what follows a dot, long words.
@@ -66,32 +86,66 @@ impl std::fmt::Debug for Keyword {
 
 impl<'a> Tokens<'a> {
     pub fn new(text: &'a [u8], mode: LexMode) -> Self {
-        let mut list: Vec<Significant> = Vec::with_capacity(text.len() / 5 + 1);
-        for token in Lexer::new(text, mode) {
-            // After a dot the servers read a name, whatever it spells.
-            let after_dot = list.last().is_some_and(|t| t.kind == TokenKind::Punctuation(b'.'));
-            let (kind, keyword) = match token.kind {
-                TokenKind::Whitespace | TokenKind::Comment | TokenKind::ExecutableOpen | TokenKind::ExecutableClose => {
-                    continue;
-                }
-                // The shape does not tell these from other literals, so nothing else may.
-                TokenKind::Word if !after_dot && is_literal_word(&text[token.range.clone()]) => {
-                    (TokenKind::Number, Keyword::NONE)
-                }
-                TokenKind::Word if !after_dot => (token.kind, Keyword::new(&text[token.range.clone()])),
-                other => (other, Keyword::NONE),
-            };
-            list.push(Significant {
-                kind,
-                start: token.range.start,
-                end: token.range.end,
-                keyword,
-            });
+        let mut tokens = Self {
+            text,
+            mode,
+            list: Vec::with_capacity((text.len() / 5 + 1).min(1024)),
+            too_many: text.len() > u32::MAX as usize,
+        };
+        let mut lexer = Lexer::new(text, mode);
+        while let Some(token) = lexer.next().filter(|_| !tokens.too_many) {
+            tokens.push(token);
         }
-        while list.last().is_some_and(|t| t.kind == TokenKind::Punctuation(b';')) {
-            list.pop();
+        while tokens.list.last().is_some_and(|t| t.is(b';')) {
+            tokens.list.pop();
         }
-        Self { text, mode, list }
+        tokens
+    }
+
+    fn push(&mut self, token: Token) {
+        let follows_dot = self.list.last().is_some_and(|t| t.is(b'.'));
+        let kind = match token.kind {
+            TokenKind::Whitespace | TokenKind::Comment | TokenKind::ExecutableOpen | TokenKind::ExecutableClose => {
+                return;
+            }
+            // The shape does not tell these from other literals, so nothing else may.
+            TokenKind::Word if !follows_dot && is_literal_word(&self.text[token.range.clone()]) => TokenKind::Number,
+            kind => kind,
+        };
+        self.list.push(Significant {
+            start: token.range.start as u32,
+            end: token.range.end as u32,
+            kind,
+            follows_dot,
+        });
+        if self.text.len() > LONG_TEXT {
+            self.cut_list_short();
+        }
+        self.too_many = self.list.len() > MOST_TOKENS;
+    }
+
+    /// Of a list of literals the first is enough, of rows of literals the first two.
+    fn cut_list_short(&mut self) {
+        let is_row = |row: &[Significant]| matches!(row, [open, literal, close] if open.is(b'(') && literal.is_literal() && close.is(b')'));
+        let drop = match self.list.as_slice() {
+            [.., first, comma, second] if first.is_literal() && comma.is(b',') && second.is_literal() => 2,
+            [.., a1, a2, a3, comma, b1, b2, b3, again, c1, c2, c3]
+                if comma.is(b',')
+                    && again.is(b',')
+                    && is_row(&[*a1, *a2, *a3])
+                    && is_row(&[*b1, *b2, *b3])
+                    && is_row(&[*c1, *c2, *c3]) =>
+            {
+                4
+            }
+            _ => 0,
+        };
+        self.list.truncate(self.list.len() - drop);
+    }
+
+    /// Whether there are more tokens than are looked at.
+    pub fn are_too_many(&self) -> bool {
+        self.too_many
     }
 
     pub fn len(&self) -> usize {
@@ -104,7 +158,7 @@ impl<'a> Tokens<'a> {
 
     /// Whether a semicolon stands before the end.
     pub fn has_semicolon(&self) -> bool {
-        self.list.iter().any(|t| t.kind == TokenKind::Punctuation(b';'))
+        self.list.iter().any(|t| t.is(b';'))
     }
 
     pub fn mode(&self) -> LexMode {
@@ -131,13 +185,21 @@ impl<'a> Tokens<'a> {
         self.is_kind(at, TokenKind::Punctuation(byte))
     }
 
+    /// The word at `at`, if it can be a keyword there.
     pub fn keyword(&self, at: usize) -> Keyword {
-        self.list.get(at).map_or(Keyword::NONE, |t| t.keyword)
+        self.keyword_bytes(at).map_or(Keyword::NONE, Keyword::new)
+    }
+
+    fn keyword_bytes(&self, at: usize) -> Option<&'a [u8]> {
+        let token = self.list.get(at)?;
+        let is_keyword = token.kind == TokenKind::Word && !token.follows_dot;
+        is_keyword.then(|| self.bytes(at))
     }
 
     /// Whether the token is the keyword `word`, which is in upper case.
     pub fn is(&self, at: usize, word: &str) -> bool {
-        self.list.get(at).is_some_and(|t| t.keyword.as_str() == word)
+        self.keyword_bytes(at)
+            .is_some_and(|bytes| bytes.eq_ignore_ascii_case(word.as_bytes()))
     }
 
     pub fn is_any(&self, at: usize, words: &[&str]) -> bool {
@@ -175,13 +237,15 @@ impl<'a> Tokens<'a> {
     }
 
     pub fn bytes(&self, at: usize) -> &'a [u8] {
-        self.list.get(at).map_or(b"", |t| &self.text[t.start..t.end])
+        self.list
+            .get(at)
+            .map_or(b"", |t| &self.text[t.start as usize..t.end as usize])
     }
 
     /// Where the tokens from `first` up to `end` stand in the text; empty if there are none.
     pub fn range(&self, first: usize, end: usize) -> Range<usize> {
         match (self.list.get(first), self.list.get(end.wrapping_sub(1))) {
-            (Some(from), Some(to)) if first < end => from.start..to.end,
+            (Some(from), Some(to)) if first < end => from.start as usize..to.end as usize,
             _ => 0..0,
         }
     }
@@ -249,8 +313,11 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// The position after the parenthesis that closes the one at `at`; the end if none does.
+    /// The position after the parenthesis that closes the one at `at`; the end if none does; `at` if there is none.
     pub fn after_parentheses(&self, at: usize) -> usize {
+        if !self.is_punctuation(at, b'(') {
+            return at;
+        }
         let mut depth = 0usize;
         for i in at..self.len() {
             match self.kind(i) {

@@ -27,7 +27,10 @@ impl Grammar {
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.seed = self
+            .seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.seed >> 33) as usize % bound
     }
 
@@ -71,7 +74,11 @@ impl Grammar {
         let mut list = Vec::new();
         for _ in 0..=self.below(2) {
             // The name of a table, sometimes: it hides the table from then on, but not in its own definition.
-            let name = if self.below(3) == 0 { "t".to_owned() } else { self.name("c") };
+            let name = if self.below(3) == 0 {
+                "t".to_owned()
+            } else {
+                self.name("c")
+            };
             if self.visible[outside..].contains(&name) {
                 continue;
             }
@@ -105,7 +112,10 @@ impl Grammar {
             list = match self.below(5) {
                 0 => format!("{list}, {next}"),
                 1 => format!("{list} JOIN {next} ON (1) = 1"),
-                2 => format!("{list} LEFT JOIN ({next}) ON {}", self.expression(depth.saturating_sub(1))),
+                2 => format!(
+                    "{list} LEFT JOIN ({next}) ON {}",
+                    self.expression(depth.saturating_sub(1))
+                ),
                 3 => format!("({list}) CROSS JOIN {next}"),
                 _ => format!("{list} STRAIGHT_JOIN {next}"),
             };
@@ -157,7 +167,10 @@ impl Grammar {
             return select;
         }
         self.locks = true;
-        format!("{select} {}", self.pick(&["FOR UPDATE", "LOCK IN SHARE MODE", "for/**/update"]))
+        format!(
+            "{select} {}",
+            self.pick(&["FOR UPDATE", "LOCK IN SHARE MODE", "for/**/update"])
+        )
     }
 
     /// A write, its kind, and the table that it must be known to write.
@@ -166,19 +179,31 @@ impl Grammar {
         self.tables.insert(target.clone());
         let (sql, kind) = match self.below(5) {
             0 => (format!("INSERT INTO {target} (a) {}", self.query(2)), WriteKind::Insert),
-            1 => (format!("REPLACE {target} SET a = {}", self.expression(2)), WriteKind::Replace),
+            1 => (
+                format!("REPLACE {target} SET a = {}", self.expression(2)),
+                WriteKind::Replace,
+            ),
             2 => {
                 let value = self.expression(2);
-                (format!("UPDATE {target} SET a = {value} WHERE {}", self.expression(2)), WriteKind::Update)
+                (
+                    format!("UPDATE {target} SET a = {value} WHERE {}", self.expression(2)),
+                    WriteKind::Update,
+                )
             }
             3 => {
                 let others = self.references(1);
                 let value = self.expression(1);
-                (format!("UPDATE {target} AS x JOIN ({others}) SET x.a = {value}"), WriteKind::Update)
+                (
+                    format!("UPDATE {target} AS x JOIN ({others}) SET x.a = {value}"),
+                    WriteKind::Update,
+                )
             }
             _ => {
                 let others = self.references(1);
-                (format!("DELETE x FROM {others}, {target} AS x WHERE {}", self.expression(1)), WriteKind::Delete)
+                (
+                    format!("DELETE x FROM {others}, {target} AS x WHERE {}", self.expression(1)),
+                    WriteKind::Delete,
+                )
             }
         };
         (sql, kind, target)

@@ -80,6 +80,8 @@ pub(crate) struct Follower<W: World> {
 enum Step {
     Executed,
     StartOver(Duration),
+    /// The transaction cannot go on here, and a new connection would not help.
+    Leave(LegError),
     /// Error 1205: whoever holds the lock did not start over when asked to.
     LockWaitEnded,
 }
@@ -239,6 +241,7 @@ impl<W: World> Follower<W> {
                     }
                     self.start_over(pause).await?;
                 }
+                Step::Leave(error) => return Err(error),
                 Step::LockWaitEnded => {
                     self.give_up_waiting()?;
                     self.start_over(Duration::ZERO).await?;
@@ -363,12 +366,16 @@ impl<W: World> Follower<W> {
     /// Evicts the server, if the lead's answer counts.
     async fn answered_differently(&mut self, executed: &Executed, outcome: &Outcome) -> Result<Step, LegError> {
         let lead_gone = self.group.gone(executed.lead);
-        let lead_left = || LegError::Lost("the lead that gave another answer has left the group".into());
+        let lead_left = || {
+            Step::Leave(LegError::Lost(
+                "the lead that gave another answer has left the group".into(),
+            ))
+        };
         // None of these futures loses anything when it is dropped.
         let abandoned = tokio::select! {
             biased;
             () = self.leg.gone().cancelled() => return Err(LegError::Lost("the server has left the group".into())),
-            () = lead_gone.cancelled() => return Err(lead_left()),
+            () = lead_gone.cancelled() => return Ok(lead_left()),
             abandoned = settled_and_abandoned(&self.group, &self.fate) => abandoned,
             () = self.restart.told() => return Ok(Step::StartOver(Duration::ZERO)),
         };
@@ -376,7 +383,7 @@ impl<W: World> Follower<W> {
             return Ok(Step::StartOver(Duration::ZERO));
         }
         if !self.group.is_online(executed.lead) {
-            return Err(lead_left());
+            return Ok(lead_left());
         }
         let statement: String = String::from_utf8_lossy(executed.body.text())
             .chars()

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use tokio::time::Instant;
 
-/// Events that are kept for a failure's report.
-const KEPT: usize = 100_000;
+/// Events that are kept for a failure's report: as many of the beginning as of the end.
+const KEPT: usize = 5_000;
 
 /// The trace of one seed.
 pub struct Trace {
@@ -43,8 +43,8 @@ impl Trace {
                 .rotate_left(23);
         }
         if let Some(kept) = &mut state.kept {
-            if kept.len() == KEPT {
-                kept.pop_front();
+            if kept.len() == 2 * KEPT {
+                kept.remove(KEPT);
             }
             kept.push_back(format!("{at:>7} ms  {}", words()));
         }

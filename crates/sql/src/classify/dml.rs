@@ -9,6 +9,9 @@ use crate::walk::Walker;
 
 use super::unknown;
 
+/// More targets than this are not looked up among the tables.
+const MOST_TARGETS: usize = 256;
+
 /// INSERT and REPLACE, whose verb is at `verb`.
 pub(super) fn insert(mut walker: Walker, verb: usize) -> Analysis {
     let tokens = walker.tokens();
@@ -132,6 +135,9 @@ fn target_list(tokens: &Tokens, mut at: usize) -> Option<(Vec<TableName>, usize)
 
 /// The tables that names in a DELETE or an UPDATE of several tables mean, which may be aliases; `None` if one of them means none or several.
 fn resolve(facts: &Facts, targets: Vec<TableName>) -> Option<Vec<TableName>> {
+    if targets.len() > MOST_TARGETS {
+        return None;
+    }
     let means = |name: &Name, target: &TableName| name.eq_ignore_case(&target.name);
     targets
         .into_iter()

@@ -40,7 +40,9 @@ pub(super) fn after_common_tables(tokens: &Tokens, at: usize) -> usize {
 pub(super) fn call(tokens: &Tokens, at: usize) -> Option<Analysis> {
     let (_, arguments) = tokens.table_name(at + 1)?;
     let mut facts = Walker::over(tokens, arguments);
-    facts.variables_written.extend(facts.variables_read.iter().cloned());
+    for name in facts.variables_read.clone() {
+        facts.write_variable(name);
+    }
     let mut analysis = facts.into_analysis(Class::Call, Vec::new());
     analysis.tables = TouchedTables::Unknown;
     analysis.written = TouchedTables::Unknown;

@@ -133,16 +133,27 @@ pub(crate) fn effect(name: &str, flavor: Flavor, version: u32) -> Option<Effect>
     versions.contains(&version).then(|| Effect::of(name))
 }
 
-/// Whether `name` takes a stored function of its name where it has not this number of arguments, as MariaDB's constructors of geometries do.
-pub(crate) fn is_overloaded(name: &str, flavor: Flavor, arguments: usize) -> bool {
-    flavor == Flavor::MariaDb
-        && match name {
-            "POINT" => arguments != 2,
-            "GEOMETRYCOLLECTION" | "LINESTRING" | "MULTILINESTRING" | "MULTIPOINT" | "MULTIPOLYGON" | "POLYGON" => {
-                arguments == 0
-            }
-            _ => false,
-        }
+/// Whether the number of arguments decides if `name` is the built-in function: MariaDB's constructors of geometries.
+pub(crate) fn may_be_overloaded(name: &str, flavor: Flavor) -> bool {
+    const CONSTRUCTORS: [&str; 7] = [
+        "GEOMETRYCOLLECTION",
+        "LINESTRING",
+        "MULTILINESTRING",
+        "MULTIPOINT",
+        "MULTIPOLYGON",
+        "POINT",
+        "POLYGON",
+    ];
+    flavor == Flavor::MariaDb && CONSTRUCTORS.contains(&name)
+}
+
+/// Whether such a name means a stored function with this number of arguments.
+pub(crate) fn is_overloaded(name: &str, arguments: usize) -> bool {
+    if name == "POINT" {
+        arguments != 2
+    } else {
+        arguments == 0
+    }
 }
 
 /// Words that may stand before a parenthesis without being called: the servers read all of them as keywords, so no stored function of that

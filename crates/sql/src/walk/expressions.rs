@@ -6,6 +6,9 @@ use crate::lexer::TokenKind;
 use crate::mode::Flavor;
 use crate::tokens::Keyword;
 
+/// Calls whose arguments are counted, in one statement.
+const MOST_COUNTED_CALLS: u32 = 200;
+
 impl Walker<'_, '_> {
     /// A word that begins no clause.
     pub(super) fn expression_word(&mut self, at: usize, keyword: &str) {
@@ -47,7 +50,7 @@ impl Walker<'_, '_> {
             return;
         }
         match self.name_before(at) {
-            Some(sequence) if advances => self.facts.sequences.push(sequence),
+            Some(sequence) if advances => self.facts.advance_sequence(sequence),
             Some(sequence) => {
                 self.facts.reads_own_sequence = true;
                 self.facts.name_table(sequence);
@@ -95,8 +98,7 @@ impl Walker<'_, '_> {
             Some(TokenKind::Word) => self.effect(keyword),
             _ => None,
         };
-        let is_overloaded = || functions::is_overloaded(keyword.as_str(), tokens.flavor(), tokens.arguments(at + 1));
-        let built_in = built_in.filter(|_| !is_overloaded());
+        let built_in = built_in.filter(|_| !self.is_overloaded(at, keyword));
         match built_in {
             Some(Effect::AdvanceSequence) => self.advance_sequence(at + 2),
             Some(Effect::OwnSequence) => self.name_sequence(at + 2),
@@ -105,6 +107,17 @@ impl Walker<'_, '_> {
             None if tokens.begins_query(at + 2) => {}
             None => self.facts.flags.calls_unknown_function = true,
         }
+    }
+
+    /// Whether a stored function is called after all, because of the number of arguments.
+    fn is_overloaded(&mut self, at: usize, keyword: Keyword) -> bool {
+        if !functions::may_be_overloaded(keyword.as_str(), self.tokens.flavor()) {
+            return false;
+        }
+        // Counting looks at all of the arguments, and they may be nested.
+        self.counted_calls += 1;
+        self.counted_calls > MOST_COUNTED_CALLS
+            || functions::is_overloaded(keyword.as_str(), self.tokens.arguments(at + 1))
     }
 
     fn effect(&self, keyword: Keyword) -> Option<Effect> {

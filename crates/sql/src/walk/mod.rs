@@ -5,14 +5,17 @@
 //! whether table references may stand there. Where the grammar leaves room for doubt it names too much: a table that is only an alias, a
 //! function call that is none. What it must not do is to miss one.
 
+mod clauses;
 mod expressions;
+mod tables;
 
-use crate::analysis::TableName;
-use crate::facts::{Facts, TableReference};
+use crate::facts::Facts;
 use crate::lexer::TokenKind;
-use crate::mode::Flavor;
 use crate::name::Name;
 use crate::tokens::Tokens;
+
+/// More common table expressions than this are not told apart.
+const MOST_COMMON_TABLES: usize = 1_024;
 
 /// The walk, which can be stopped at a position and continued with other expectations.
 pub(crate) struct Walker<'t, 'a> {
@@ -21,6 +24,7 @@ pub(crate) struct Walker<'t, 'a> {
     levels: Vec<Level>,
     /// Common table expressions that are visible, innermost last.
     ctes: Vec<Name>,
+    counted_calls: u32,
     pub facts: Facts,
 }
 
@@ -62,6 +66,7 @@ impl<'t, 'a> Walker<'t, 'a> {
             at,
             levels: vec![Level::default()],
             ctes: Vec::new(),
+            counted_calls: 0,
             facts: Facts::default(),
         }
     }
@@ -177,7 +182,7 @@ impl<'t, 'a> Walker<'t, 'a> {
         if let With::Inside { name, recursive } = std::mem::take(&mut level.with) {
             level.with = With::After { recursive };
             if !recursive {
-                self.ctes.push(name);
+                self.make_visible(name);
             }
         }
     }
@@ -201,210 +206,19 @@ impl<'t, 'a> Walker<'t, 'a> {
         }
     }
 
+    fn make_visible(&mut self, name: Name) {
+        // Every table is looked up among them.
+        self.facts.opaque |= self.ctes.len() >= MOST_COMMON_TABLES;
+        if !self.facts.opaque {
+            self.ctes.push(name);
+        }
+    }
+
     fn common_table(&mut self, at: usize, recursive: bool) {
         let Some(name) = self.tokens.name(at) else { return };
         if recursive {
-            self.ctes.push(name.clone());
+            self.make_visible(name.clone());
         }
         self.level().with = With::Query { name, recursive };
-    }
-
-    fn word(&mut self, at: usize) {
-        let keyword = self.tokens.keyword(at);
-        let keyword = keyword.as_str();
-        match self.level().with {
-            With::Name { recursive } => return self.common_table(at, recursive),
-            With::Query { .. } => return,
-            With::After { .. } if keyword == "CYCLE" => {
-                // MariaDB: `CYCLE a, b RESTRICT`.
-                while self.at < self.tokens.len() && !self.tokens.is(self.at, "RESTRICT") {
-                    self.at += 1;
-                }
-                return;
-            }
-            With::After { .. } => self.level().with = With::Outside,
-            _ => {}
-        }
-        if self.level().expects_table {
-            match keyword {
-                "LATERAL" | "TABLE" => return,
-                "OJ" if self.tokens.is_punctuation(at.wrapping_sub(1), b'{') => return,
-                "DUAL" => {
-                    self.level().expects_table = false;
-                    return;
-                }
-                "SELECT" | "WITH" | "VALUES" => self.level().expects_table = false,
-                _ => return self.table(at),
-            }
-        }
-        self.clause(at, keyword);
-    }
-
-    /// Keywords that begin a clause, and with it other expectations.
-    fn clause(&mut self, at: usize, keyword: &str) {
-        let tokens = self.tokens;
-        match keyword {
-            "SELECT" => {
-                let level = self.level();
-                level.query = true;
-                level.in_from = false;
-                level.in_query = true;
-            }
-            "FROM" if self.level().query => {
-                let level = self.level();
-                level.in_from = true;
-                level.expects_table = true;
-            }
-            "TABLE" => {
-                let level = self.level();
-                level.in_from = true;
-                level.expects_table = true;
-                level.in_query = true;
-            }
-            "JOIN" | "STRAIGHT_JOIN" if self.level().in_from && !self.follows_for(at) => {
-                self.level().expects_table = true;
-            }
-            // `USE INDEX FOR ORDER BY (i)` is still among the tables.
-            "WHERE" | "GROUP" | "HAVING" | "ORDER" | "SET" if !self.follows_for(at) => self.level().in_from = false,
-            "LIMIT" => {
-                self.level().in_from = false;
-                self.facts.flags.has_limit = true;
-            }
-            "FETCH" if tokens.is_any(at + 1, &["FIRST", "NEXT"]) => self.facts.flags.has_limit = true,
-            // Not reserved in MySQL 5.6 and 5.7, where it may be an alias.
-            "WINDOW" if tokens.is_name(at + 1) && tokens.is(at + 2, "AS") => self.level().in_from = false,
-            "PROCEDURE" => self.level().in_from = false,
-            "WITH" if tokens.begins_cte(at) => {
-                let recursive = tokens.is(at + 1, "RECURSIVE");
-                self.at += usize::from(recursive);
-                self.level().with = With::Name { recursive };
-            }
-            "INTO" => self.into(at),
-            "FOR" if tokens.is_any(at + 1, &["UPDATE", "SHARE"]) => self.facts.locks_rows = true,
-            "LOCK" if tokens.is(at + 1, "IN") => self.facts.locks_rows = true,
-            "RETURNING" if self.is_outside_parentheses() => {
-                self.facts.saw_returning = true;
-                if tokens.flavor() == Flavor::MariaDb {
-                    self.level().in_from = false;
-                }
-            }
-            "ON" if tokens.is(at + 1, "DUPLICATE") => self.facts.flags.on_duplicate_key = true,
-            "SQL_CALC_FOUND_ROWS" => self.facts.flags.calculates_found_rows = true,
-            _ => self.expression_word(at, keyword),
-        }
-    }
-
-    fn follows_for(&self, at: usize) -> bool {
-        at > 0 && self.tokens.is(at - 1, "FOR")
-    }
-
-    /// INTO of a SELECT.
-    fn into(&mut self, at: usize) {
-        self.level().in_from = false;
-        let mut next = at + 1;
-        if self.tokens.is_any(next, &["OUTFILE", "DUMPFILE"]) {
-            self.facts.flags.into_outfile = true;
-            return;
-        }
-        // A variable of a stored program, or a syntax that is not known, is no variable of the session.
-        self.facts.opaque |= !self.tokens.is_kind(next, TokenKind::UserVariable);
-        while self.tokens.is_kind(next, TokenKind::UserVariable) {
-            self.assign_variable(next);
-            next += 1;
-            self.at = next;
-            if !self.tokens.is_punctuation(next, b',') {
-                return;
-            }
-            next += 1;
-        }
-        self.facts.opaque = true;
-    }
-
-    /// A table reference that begins at `at`.
-    fn table(&mut self, at: usize) {
-        let level = self.level();
-        level.expects_table = false;
-        level.in_from = true;
-        let in_query = level.in_query;
-        let Some((table, end)) = self.tokens.table_name(at) else {
-            self.facts.opaque = true;
-            return;
-        };
-        self.at = end;
-        if self.tokens.is_punctuation(end, b'(') {
-            // JSON_TABLE is the only table function; its arguments are expressions.
-            let is_known = table.schema.is_none() && self.tokens.is(at, "JSON_TABLE");
-            self.facts.flags.calls_unknown_function |= !is_known;
-            return;
-        }
-        if table.schema.is_none() && self.ctes.contains(&table.name) {
-            return;
-        }
-        let alias = self.alias(end);
-        self.facts.refer_to(TableReference { table, alias, in_query });
-    }
-
-    /// The alias of a table reference whose name ends at `at`.
-    fn alias(&self, mut at: usize) -> Option<Name> {
-        let tokens = self.tokens;
-        if tokens.is(at, "PARTITION") {
-            at = tokens.after_parentheses(at + 1);
-        }
-        if tokens.is(at, "AS") {
-            return tokens.name(at + 1);
-        }
-        const FOLLOWERS: [&str; 22] = [
-            "WHERE",
-            "JOIN",
-            "INNER",
-            "LEFT",
-            "RIGHT",
-            "CROSS",
-            "NATURAL",
-            "STRAIGHT_JOIN",
-            "ON",
-            "USING",
-            "SET",
-            "USE",
-            "FORCE",
-            "IGNORE",
-            "FOR",
-            "ORDER",
-            "GROUP",
-            "LIMIT",
-            "HAVING",
-            "UNION",
-            "RETURNING",
-            "LOCK",
-        ];
-        if tokens.is_any(at, &FOLLOWERS) {
-            return None;
-        }
-        tokens.name(at)
-    }
-
-    /// A sequence that is named at `at` is advanced.
-    fn advance_sequence(&mut self, at: usize) {
-        match self.tokens.table_name(at) {
-            Some((sequence, _)) => self.facts.sequences.push(sequence),
-            None => self.facts.opaque = true,
-        }
-    }
-
-    fn name_sequence(&mut self, at: usize) {
-        self.facts.reads_own_sequence = true;
-        match self.tokens.table_name(at) {
-            Some((sequence, _)) => self.facts.name_table(sequence),
-            None => self.facts.opaque = true,
-        }
-    }
-
-    fn name_before(&self, at: usize) -> Option<TableName> {
-        let name = self.tokens.name(at.checked_sub(2)?)?;
-        let schema = match at.checked_sub(4) {
-            Some(schema) if self.tokens.is_punctuation(at - 3, b'.') => self.tokens.name(schema),
-            _ => None,
-        };
-        Some(TableName { schema, name })
     }
 }

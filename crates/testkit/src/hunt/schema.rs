@@ -37,6 +37,8 @@ const TABLES: &[&str] = &[
        CONSTRAINT child_parent FOREIGN KEY (parent) REFERENCES parent (id) ON DELETE CASCADE) ENGINE=InnoDB",
     "CREATE TABLE ward (id INT AUTO_INCREMENT PRIMARY KEY, parent INT NOT NULL, val INT NOT NULL,
        CONSTRAINT ward_parent FOREIGN KEY (parent) REFERENCES parent (id)) ENGINE=InnoDB",
+    "CREATE TRIGGER uniq_changes AFTER UPDATE ON uniq FOR EACH ROW
+       UPDATE parent SET total = total + NEW.val WHERE id = NEW.id % 6 + 1",
     "CREATE TABLE scratch (id INT AUTO_INCREMENT PRIMARY KEY, val INT NOT NULL) ENGINE=InnoDB",
 ];
 

@@ -46,7 +46,9 @@ pub(super) fn inside_transaction(random: &mut Random, client: u32) -> Vec<Statem
         60..72 => vec![locking_read(random)],
         72..82 => vec![plain_read(random)],
         82..90 => with_user_variable(random, client),
-        90..95 => vec![two_in_one(random, client)],
+        90..94 => vec![two_in_one(random, client)],
+        94 => with_temporary_table(random),
+        95 => with_text_prepare(random),
         _ => vec![mistake(random)],
     }
 }
@@ -393,6 +395,34 @@ fn with_user_variable(random: &mut Random, client: u32) -> Vec<Statement> {
         _ => format!("UPDATE item SET val = @v := @v + 1 WHERE grp = {group} ORDER BY id"),
     };
     vec![text(set), text(uses)]
+}
+
+/// A temporary table that is filled from others and then decides about their rows.
+fn with_temporary_table(random: &mut Random) -> Vec<Statement> {
+    let (group, amount) = (group(random), random.between(1, 3));
+    vec![
+        // Left over where an earlier transaction was given up half way.
+        text("DROP TEMPORARY TABLE IF EXISTS picked".to_owned()),
+        text("CREATE TEMPORARY TABLE picked (id INT PRIMARY KEY, val INT NOT NULL) ENGINE=InnoDB".to_owned()),
+        text(format!(
+            "INSERT INTO picked SELECT id, val FROM item WHERE grp = {group}"
+        )),
+        text(format!("DELETE FROM picked WHERE val % 2 = {}", random.below(2))),
+        text(format!(
+            "UPDATE item JOIN picked ON picked.id = item.id SET item.val = picked.val + {amount}"
+        )),
+        text("DROP TEMPORARY TABLE picked".to_owned()),
+    ]
+}
+
+/// The text protocol's own prepared statements.
+fn with_text_prepare(random: &mut Random) -> Vec<Statement> {
+    let (id, amount) = (item(random), random.between(1, 9));
+    vec![
+        text("PREPARE raise FROM 'UPDATE item SET val = (val + ?) % 50 WHERE id = ?'".to_owned()),
+        text(format!("SET @amount = {amount}, @id = {id}")),
+        text("EXECUTE raise USING @amount, @id".to_owned()),
+    ]
 }
 
 /// Two statements in one command.
