@@ -11,13 +11,15 @@ use crate::name::Name;
 /// A cached analysis is shared by all statements of one shape, so nothing in it depends on a literal. The exceptions are
 /// `set`, `prepared_text` and `kill`; statements that fill them are cached by their exact text, which is why ranges in
 /// them are valid for the text that was analysed.
+///
+/// It speaks of what the text says. What triggers, foreign keys and views do beyond that is known to the servers alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Analysis {
     /// What kind of statement it is.
     pub class: Class,
     /// Every table that the statement names, read or written.
     pub tables: TouchedTables,
-    /// The tables that the statement may write or create.
+    /// The tables that the statement may write or create. Unknown, though `tables` are known, where a function is called that may write.
     pub written: TouchedTables,
     /// Hash of the statement's shape: without literals, comments and white space, with identifiers as written.
     pub digest: u64,
@@ -65,13 +67,14 @@ impl Analysis {
 /// The kind of a statement, as far as routing and ordering are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// A plain read without side effects: any healthy backend may answer it. It may still assign user variables.
+    /// A plain read without side effects: any healthy backend may answer it. It may still assign user variables, and LAST_INSERT_ID(n) its value.
+    /// Also a text without a statement, and SIGNAL.
     Read,
-    /// A SELECT with FOR UPDATE, FOR SHARE or LOCK IN SHARE MODE.
+    /// A SELECT with FOR UPDATE, FOR SHARE or LOCK IN SHARE MODE, in whichever of its parts.
     LockingRead,
     /// Transactional DML.
     Write(WriteKind),
-    /// A statement with an implicit commit.
+    /// A statement with an implicit commit: definitions, accounts, maintenance of tables (CHECK TABLE too), FLUSH.
     Ddl,
     /// CREATE or DROP TEMPORARY TABLE: session state without an implicit commit.
     TemporaryDdl,
@@ -114,9 +117,9 @@ pub enum Class {
     Deallocate,
     /// CALL of a stored procedure.
     Call,
-    /// LOCK TABLES.
+    /// LOCK TABLES, FLUSH TABLES .. WITH READ LOCK or FOR EXPORT, LOCK INSTANCE, BACKUP LOCK and STAGE: the session holds what it locks.
     LockTables,
-    /// UNLOCK TABLES.
+    /// UNLOCK TABLES and INSTANCE, BACKUP UNLOCK and STAGE END.
     UnlockTables,
     /// Any XA statement.
     Xa,
@@ -126,7 +129,8 @@ pub enum Class {
     Do,
     /// KILL.
     Kill,
-    /// Anything else, and everything that was not understood: an ordered write to all backends.
+    /// Anything else, and everything that was not understood: an ordered write to all backends. Also a query that may do more than read: it
+    /// calls a function that is not built in, takes a named lock, writes a file. Its tables may be known.
     Unknown,
 }
 
@@ -197,7 +201,7 @@ pub struct AnalysisFlags {
     pub reads_system_variable: bool,
     /// LOAD_FILE().
     pub reads_file: bool,
-    /// SLEEP() or BENCHMARK().
+    /// SLEEP(), BENCHMARK(), and functions that wait for replication.
     pub sleeps: bool,
     /// A function that is not a built-in is called.
     pub calls_unknown_function: bool,
@@ -209,7 +213,7 @@ pub struct AnalysisFlags {
     pub insert_select: bool,
     /// ON DUPLICATE KEY UPDATE.
     pub on_duplicate_key: bool,
-    /// LIMIT anywhere in the statement.
+    /// LIMIT, FETCH FIRST or ROWNUM anywhere in the statement.
     pub has_limit: bool,
     /// RETURNING: the write answers with rows.
     pub returning: bool,
@@ -217,7 +221,7 @@ pub struct AnalysisFlags {
     pub touches_information_schema: bool,
     /// INTO OUTFILE or INTO DUMPFILE.
     pub into_outfile: bool,
-    /// SHOW WARNINGS, SHOW ERRORS, or GET DIAGNOSTICS: the answer depends on the session's previous statement.
+    /// SHOW WARNINGS, SHOW ERRORS, GET DIAGNOSTICS, @@warning_count, @@error_count: the answer depends on the session's previous statement.
     pub is_show_warnings_or_errors: bool,
     /// IGNORE in DML, which turns errors into warnings.
     pub ignore: bool,
@@ -234,11 +238,12 @@ pub struct SetItem {
     pub scope: SetScope,
     /// The variable, without `@`, `@@` and scope. Empty for Transaction, Names, Password and the other forms without one.
     pub name: Name,
-    /// The value is one plain literal, bare word, DEFAULT or a signed number: evaluated elsewhere it gives the same.
+    /// The value is one plain literal, bare word, DEFAULT or a signed number: evaluated elsewhere it gives the same. Never for a value of autocommit,
+    /// sql_mode, character_set_client or the isolation level that does not spell what it means (`sql_mode=4`).
     pub literal: bool,
     /// The whole assignment in the statement's text, without SET and without the comma.
     pub text: Range<usize>,
-    /// The value in the statement's text; empty when there is none.
+    /// The value in the statement's text; empty when there is none. For Names and CharacterSet the charset without COLLATE.
     pub value: Range<usize>,
 }
 
@@ -253,7 +258,7 @@ pub enum SetScope {
     Global,
     /// PERSIST x or PERSIST_ONLY x.
     Persist,
-    /// SET TRANSACTION: the next transaction only.
+    /// SET TRANSACTION, and `SET @@transaction_isolation` without a scope: the next transaction only.
     Transaction,
     /// SET SESSION TRANSACTION.
     SessionTransaction,

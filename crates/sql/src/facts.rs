@@ -38,11 +38,11 @@ pub(crate) struct TableReference {
 
 impl Facts {
     pub fn read_variable(&mut self, name: Name) {
-        self.opaque |= !remember(&mut self.variables_read, name);
+        self.opaque = self.opaque || !remember(&mut self.variables_read, name);
     }
 
     pub fn write_variable(&mut self, name: Name) {
-        self.opaque |= !remember(&mut self.variables_written, name);
+        self.opaque = self.opaque || !remember(&mut self.variables_written, name);
     }
 
     pub fn name_table(&mut self, table: TableName) {
@@ -57,6 +57,9 @@ impl Facts {
         const DESCRIBING: [&str; 3] = ["information_schema", "performance_schema", "sys"];
         if let Some(schema) = &reference.table.schema {
             self.flags.touches_information_schema |= DESCRIBING.iter().any(|name| schema.eq_ignore_case(name));
+        }
+        if self.opaque {
+            return;
         }
         // An alias matters only where the statement works on the table.
         if reference.in_query && self.tables.iter().any(|known| known.table == reference.table) {

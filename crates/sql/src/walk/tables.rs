@@ -23,7 +23,7 @@ impl Walker<'_, '_> {
             self.facts.flags.calls_unknown_function |= !is_known;
             return;
         }
-        if table.schema.is_none() && self.ctes.contains(&table.name) {
+        if table.schema.is_none() && !self.facts.opaque && self.ctes.contains(&table.name) {
             return;
         }
         let alias = self.alias(end);
