@@ -139,6 +139,10 @@ impl<'t, 'a> Walker<'t, 'a> {
             Some(TokenKind::QuotedName) => self.quoted_name(at),
             Some(TokenKind::UserVariable) => self.user_variable(at),
             Some(TokenKind::SystemVariable) => self.system_variable(at),
+            // No table is called by a literal; what follows would be taken for one.
+            Some(TokenKind::String | TokenKind::Number | TokenKind::Placeholder) => {
+                self.facts.opaque |= std::mem::take(&mut self.level().expects_table);
+            }
             _ => {}
         }
     }
@@ -161,7 +165,7 @@ impl<'t, 'a> Walker<'t, 'a> {
         let expects_table = level.expects_table;
         level.expects_table = false;
         let child = Level {
-            in_from: expects_table,
+            in_from: expects_table && !begins_query,
             expects_table: expects_table && !begins_query,
             in_query: level.in_query || !expects_table || begins_query,
             ctes_outside,
