@@ -188,10 +188,11 @@ impl Builder<'_> {
         }
     }
 
-    /// A literal after another one and a comma says nothing new.
+    /// In a list that has held nothing but literals, one more says nothing new. (Elsewhere a comma may begin something else: a table, the second
+    /// number of LIMIT.)
     fn literal(&mut self) {
         let bytes = &mut self.bytes;
-        if bytes.ends_with(&[LITERAL, b',']) && !self.group.counts {
+        if bytes.ends_with(&[b'(', LITERAL, b',']) && !self.group.counts {
             bytes.pop();
         } else {
             bytes.push(LITERAL);
