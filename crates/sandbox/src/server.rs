@@ -22,6 +22,8 @@ use crate::{SandboxError, settings, template};
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// How long an orderly stop may take before the server is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// How long the threads of a server may take to stop. On a busy machine the signal waits for a processor.
+const PAUSE_LIMIT: Duration = Duration::from_secs(5);
 /// The longest socket path that Linux takes (`sun_path` without its closing zero).
 const SOCKET_PATH_LIMIT: usize = 107;
 
@@ -219,9 +221,15 @@ impl Server {
         self.end(Signal::TERM).await;
     }
 
-    /// Stops the server's clock with SIGSTOP: its connections stay open and nothing answers.
+    /// Stops the server's clock with SIGSTOP: its connections stay open and nothing answers. Returns when every thread has stopped, because
+    /// the signal alone lets threads on other processors go on for a moment.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        let Some(pid) = self.pid() else { return };
+        let deadline = Instant::now() + PAUSE_LIMIT;
+        while !has_stopped(pid) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Lets a paused server go on with SIGCONT.
@@ -303,6 +311,20 @@ impl Server {
         // The value is replaced as a whole, so it is sound even after a panic of another holder.
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether every thread of a process is in the state `T` (stopped; proc(5), `/proc/pid/stat`), or the process is gone.
+fn has_stopped(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return true;
+    };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The name before it is in parentheses and may hold anything.
+        stat.rsplit(") ")
+            .next()
+            .is_none_or(|rest| rest.is_empty() || rest.starts_with('T'))
+    })
 }
 
 /// Whether a server at this address begins a connection with the greeting of protocol version 10. An ERR packet

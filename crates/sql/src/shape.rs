@@ -21,6 +21,8 @@ const QUOTED: u8 = 0x03;
 const END_OF_VARIABLE: u8 = 0x04;
 const GAP: u8 = 0x05;
 const DOUBTFUL: u8 = 0x06;
+/// `:=`, which is not what a colon and an equals sign apart are.
+const ASSIGN: u8 = 0x07;
 const WORD: u8 = b' ';
 
 /// A statement's shape.
@@ -155,7 +157,7 @@ impl Builder<'_> {
                 self.bytes.extend_from_slice(variable);
                 self.bytes.push(END_OF_VARIABLE);
             }
-            TokenKind::Assign => self.bytes.extend_from_slice(b":="),
+            TokenKind::Assign => self.bytes.push(ASSIGN),
             TokenKind::Punctuation(byte) => self.punctuation(byte),
             TokenKind::Unterminated => self.doubtful = true,
         }

@@ -335,6 +335,7 @@ fn digests_are_equal_for_equal_shapes_only() {
     other("SELECT a b FROM t", "SELECT ab FROM t");
     other("SELECT `a` `b` FROM t", "SELECT `a``b` FROM t");
     other("SELECT @a", "SELECT @b");
+    other("SELECT @a := 1", "SELECT @a : = 1");
     other("SELECT NOW()", "SELECT NOW ()");
     other("SELECT 1", "SELECT 1; SELECT 1");
     other("SELECT a.b", "SELECT a . `b`");
