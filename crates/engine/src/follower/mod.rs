@@ -39,7 +39,7 @@ pub(crate) struct Executed {
     pub lead: BackendId,
     /// What the lead answered.
     pub outcome: Outcome,
-    /// Whether `context` changes session state that a repetition could not take back on the same connection.
+    /// Whether the statement or its context changes what a ROLLBACK does not take back, so that only a fresh connection can repeat it.
     pub changes_state: bool,
 }
 
@@ -401,8 +401,10 @@ impl<W: World> Follower<W> {
         self.group.metrics().follower_restarts.add(1);
         self.started_over = true;
         let state_changed = self.tainted
-            || self.entries[..self.executed]
+            || self
+                .entries
                 .iter()
+                .take(self.executed + 1)
                 .any(|(executed, _)| executed.changes_state);
         self.executed = 0;
         let rolled_back = if state_changed {

@@ -292,7 +292,11 @@ impl<W: World> Session<W> {
         generated_id: Option<u64>,
         share: Arc<Share>,
     ) {
-        let changes_state = !context.state.is_empty() || statement.analysis.class == Class::TemporaryDdl;
+        // User variables and temporary tables are not rolled back: a repetition would find them as the first execution left them.
+        let leaves_traces = statement.analysis.class == Class::TemporaryDdl
+            || !statement.analysis.user_variables_written.is_empty()
+            || matches!(statement.analysis.class, Class::Call | Class::Unknown);
+        let changes_state = !context.state.is_empty() || leaves_traces;
         let executed = Arc::new(Executed {
             body: statement.body.clone(),
             context: context.all(),
