@@ -76,7 +76,7 @@ impl Offer {
     /// How the statements of a client with that collation are to be read at first.
     pub fn lex_mode(&self, collation: u16) -> LexMode {
         LexMode {
-            charset: charset_of(collation),
+            charset: ClientCharset::from_collation(collation),
             ..self.lex_mode
         }
     }
@@ -118,18 +118,6 @@ fn version_number(version: &str) -> u32 {
             .min(99)
     };
     part() * 10_000 + part() * 100 + part()
-}
-
-/// The charsets that the lexer must know of, by collation id, with MariaDB's NOPAD collations.
-fn charset_of(collation: u16) -> ClientCharset {
-    match collation {
-        1 | 84 | 1025 | 1108 => ClientCharset::Big5,
-        13 | 88 | 1037 | 1112 => ClientCharset::Sjis,
-        28 | 87 | 1052 | 1111 => ClientCharset::Gbk,
-        95 | 96 | 1119 | 1120 => ClientCharset::Cp932,
-        248..=250 => ClientCharset::Gb18030,
-        _ => ClientCharset::AsciiCompatible,
-    }
 }
 
 #[cfg(test)]
