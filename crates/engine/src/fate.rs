@@ -17,6 +17,8 @@ enum State {
     InFlight,
     /// It is or will be rolled back everywhere.
     Abandoned,
+    /// The same, and the client does not know yet: a follower found out that it can never execute it.
+    Doomed,
 }
 
 /// The fate of one transaction, and its rank among those that block each other on followers.
@@ -88,8 +90,17 @@ impl Fate {
         self.change(State::Abandoned);
     }
 
+    /// No server may commit the transaction, because a follower cannot execute it; the session tells its client when it next comes by.
+    pub fn doom(&self) {
+        self.change(State::Doomed);
+    }
+
+    pub fn is_doomed(&self) -> bool {
+        self.state() == State::Doomed
+    }
+
     pub fn is_abandoned(&self) -> bool {
-        self.state() == State::Abandoned
+        matches!(self.state(), State::Abandoned | State::Doomed)
     }
 
     /// Completes once it is known whether the transaction is abandoned, with the answer. Dropping the future loses nothing.
@@ -100,7 +111,7 @@ impl Fate {
             changed.as_mut().enable();
             match self.state() {
                 State::Alive => return false,
-                State::Abandoned => return true,
+                State::Abandoned | State::Doomed => return true,
                 State::InFlight => changed.await,
             }
         }
@@ -125,7 +136,8 @@ impl Fate {
 
     fn change(&self, to: State) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if *state != State::Abandoned {
+        let is_final = matches!(*state, State::Abandoned | State::Doomed);
+        if !is_final {
             *state = to;
         }
         drop(state);

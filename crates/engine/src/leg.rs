@@ -223,6 +223,16 @@ impl<L: Leg> OpenLeg<L> {
         Ok(reply)
     }
 
+    /// Runs Grove's own statements in one flight; each must be answered with OK.
+    pub async fn tell(&mut self, statements: &[Bytes]) -> Result<(), LegError> {
+        let gone = self.gone.clone();
+        tokio::select! {
+            biased;
+            told = self.send_prelude(statements) => told,
+            () = gone.cancelled() => Err(LegError::Lost("the server has left the group".into())),
+        }
+    }
+
     async fn send_prelude(&mut self, prelude: &[Bytes]) -> Result<(), LegError> {
         if prelude.is_empty() {
             return Ok(());

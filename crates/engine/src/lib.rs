@@ -19,6 +19,7 @@ mod session;
 mod settings;
 mod state;
 mod statement;
+mod temporary;
 mod transaction;
 mod value;
 

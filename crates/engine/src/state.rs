@@ -6,14 +6,15 @@
 
 use crate::io::Leg;
 use crate::leg::OpenLeg;
-use crate::statement::query_payload;
+use crate::statement::{query_payload, set_last_insert_id};
+use crate::temporary::TemporaryTables;
 use crate::value::{escape_backticks, user_variable};
 use bytes::{BufMut, Bytes, BytesMut};
-use grove_sql::{ClientCharset, LexMode, SetItem, SetScope};
+use grove_sql::{ClientCharset, LexMode, Name, SetItem, SetScope};
 use grove_wire::command::COM_INIT_DB;
 
 /// A piece of session state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum StateKey {
     Schema,
     CharacterSet,
@@ -25,6 +26,12 @@ pub(crate) enum StateKey {
     PreparedText(Vec<u8>),
     /// Not understood: every one is kept, in order.
     Other(u64),
+}
+
+impl StateKey {
+    pub fn user_variable(name: &Name) -> Self {
+        Self::UserVariable(name.as_bytes().to_ascii_lowercase())
+    }
 }
 
 /// How a transaction sees and locks rows, as far as ordering is concerned.
@@ -53,6 +60,16 @@ impl Isolation {
     }
 }
 
+/// Why LAST_INSERT_ID() may be something else than replies have told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InsertIdDoubt {
+    None,
+    /// A reply reports a key that the client chose as if it were generated. Every leg that executed the statement knows.
+    Reply,
+    /// A read may have changed it, on the reader's leg alone.
+    Read,
+}
+
 /// The journal, and what Grove itself must know of the state.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionState {
@@ -67,13 +84,12 @@ pub(crate) struct SessionState {
     default_isolation: Isolation,
     /// `SET TRANSACTION ...` for the next transaction only, and the isolation level that it names.
     pub next_transaction: Option<(Bytes, Option<Isolation>)>,
-    pub has_temporary_tables: bool,
+    pub temporary_tables: TemporaryTables,
     /// The client set `timestamp` itself, so Grove does not.
     pub client_sets_clock: bool,
-    /// What LAST_INSERT_ID() says after the session's last insert; 0 if unknown. Only a fresh connection is told: the others executed it.
+    /// What LAST_INSERT_ID() says as far as the servers' replies tell. Only a fresh connection is told: the others executed it.
     pub last_insert_id: u64,
-    /// A read may have changed LAST_INSERT_ID() on its own leg.
-    pub last_insert_id_was_read: bool,
+    pub insert_id_doubt: InsertIdDoubt,
 }
 
 impl SessionState {
@@ -88,10 +104,10 @@ impl SessionState {
             isolation,
             default_isolation: isolation,
             next_transaction: None,
-            has_temporary_tables: false,
+            temporary_tables: TemporaryTables::default(),
             client_sets_clock: false,
             last_insert_id: 0,
-            last_insert_id_was_read: false,
+            insert_id_doubt: InsertIdDoubt::None,
         }
     }
 
@@ -101,28 +117,33 @@ impl SessionState {
 
     /// Statements that bring a leg from `version` to now.
     pub fn since(&self, version: u64) -> impl Iterator<Item = Bytes> + '_ {
-        let first = self.entries.partition_point(|(at, _, _)| *at <= version);
         let fresh = version == 0 && self.last_insert_id > 0;
-        let insert_id = fresh.then(|| query_payload(format!("SET LAST_INSERT_ID={}", self.last_insert_id).as_bytes()));
-        let journal = self.entries[first..].iter().map(|(_, _, payload)| payload.clone());
+        let insert_id = fresh.then(|| set_last_insert_id(self.last_insert_id));
+        let journal = self.changed_since(version).map(|(_, payload)| payload);
         journal.chain(insert_id)
     }
 
-    /// What a leg must be told before the client's next statement; and whether that changes session state there. The leg counts as told.
-    pub fn catch_up<L: Leg>(&self, leg: &mut OpenLeg<L>) -> (Vec<Bytes>, bool) {
+    /// What was recorded after `version`: the piece of state, and the statement that tells it.
+    pub fn changed_since(&self, version: u64) -> impl Iterator<Item = (StateKey, Bytes)> + '_ {
+        let first = self.entries.partition_point(|(at, _, _)| *at <= version);
+        self.entries[first..]
+            .iter()
+            .map(|(_, key, payload)| (key.clone(), payload.clone()))
+    }
+
+    /// What a leg must be told before the client's next statement. The leg counts as told.
+    pub fn catch_up<L: Leg>(&self, leg: &mut OpenLeg<L>) -> Vec<Bytes> {
         let mut prelude = Vec::new();
         if leg.clock_is_set {
             prelude.push(query_payload(b"SET TIMESTAMP=DEFAULT"));
             leg.clock_is_set = false;
         }
-        let clock_only = prelude.len();
         if leg.state_version < self.version {
             // After the clock, which the client may have set itself.
             prelude.extend(self.since(leg.state_version));
             leg.state_version = self.version;
         }
-        let told = prelude.len() > clock_only;
-        (prelude, told)
+        prelude
     }
 
     fn record_payload(&mut self, key: StateKey, payload: Bytes) {
@@ -164,10 +185,7 @@ impl SessionState {
                 self.next_transaction = Some((query_payload(&statement), Isolation::named_in(assignment)));
             }
             SetScope::User => {
-                self.record(
-                    StateKey::UserVariable(item.name.as_bytes().to_ascii_lowercase()),
-                    &statement,
-                );
+                self.record(StateKey::user_variable(&item.name), &statement);
             }
             SetScope::Session => {
                 self.record(

@@ -97,6 +97,11 @@ pub(crate) fn query_payload(sql: &[u8]) -> Bytes {
     payload.freeze()
 }
 
+/// Tells a leg what LAST_INSERT_ID() is to say.
+pub(crate) fn set_last_insert_id(id: u64) -> Bytes {
+    query_payload(format!("SET LAST_INSERT_ID={id}").as_bytes())
+}
+
 /// What servers must agree on, out of a reply.
 pub(crate) fn outcome_of(reply: &Reply) -> Outcome {
     let results = reply

@@ -225,6 +225,8 @@ pub struct AnalysisFlags {
     pub is_show_warnings_or_errors: bool,
     /// IGNORE in DML, which turns errors into warnings.
     pub ignore: bool,
+    /// DROP TABLE, also of temporary tables.
+    pub drops_tables: bool,
     /// LOAD DATA LOCAL: the client sends the file.
     pub load_local: bool,
     /// The statement is SHOW, EXPLAIN, DESCRIBE or HELP: it describes the server that answers.

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use grove_sandbox::{Kind, Sandbox, SandboxOptions, Server, accounts};
+use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder};
 
+use crate::Random;
 use crate::admin::{self, Member};
 use crate::directory::{TestDirectory, tail};
 use crate::grove::GroveProcess;
@@ -216,6 +218,26 @@ impl Cluster {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Cuts one of the application's connections at a server, as a network device in between would, and says which. `None` when
+    /// there is none. Grove's own connections for probes and questions belong to the superuser and stay.
+    pub async fn cut_a_connection(&self, server: &Server, random: &mut Random) -> anyhow::Result<Option<u32>> {
+        let mut look = Conn::new(superuser_of(server))
+            .await
+            .context("connect to cut a connection")?;
+        let sql = format!(
+            "SELECT id FROM information_schema.processlist WHERE user = '{}'",
+            accounts::APP_USER
+        );
+        let ids: Vec<u32> = look.query(sql).await.context("list the connections")?;
+        let victim = (!ids.is_empty()).then(|| *random.pick(&ids));
+        if let Some(id) = victim {
+            // It may have ended by itself meanwhile.
+            let _ = look.query_drop(format!("KILL {id}")).await;
+        }
+        look.disconnect().await?;
+        Ok(victim)
     }
 
     /// The ends of the logs of Grove and of the servers.

@@ -6,6 +6,7 @@
 
 mod handle;
 mod restart;
+mod undo;
 
 pub(crate) use handle::FollowerHandle;
 pub(crate) use restart::Restart;
@@ -16,7 +17,8 @@ use crate::interrupt::Running;
 use crate::io::{BackendId, Clock, Discard, Entropy, Identity, KillKind, LegError, Servers, World};
 use crate::leg::OpenLeg;
 use crate::order::Share;
-use crate::statement::{Body, insert_id, outcome_of, query_payload};
+use crate::state::StateKey;
+use crate::statement::{Body, insert_id, outcome_of, query_payload, set_last_insert_id};
 use bytes::Bytes;
 use grove_recovery_log::{Outcome, ResultOutcome};
 use handle::Job;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use undo::undo;
 
 /// A statement that the lead has executed, with all that makes a follower give the same result.
 #[derive(Debug)]
@@ -39,15 +42,21 @@ pub(crate) struct Executed {
     pub lead: BackendId,
     /// What the lead answered.
     pub outcome: Outcome,
-    /// Whether the statement or its context changes what a ROLLBACK does not take back, so that only a fresh connection can repeat it.
-    pub changes_state: bool,
+    /// What the statement and its context change although a ROLLBACK does not take it back.
+    pub traces: Vec<StateKey>,
+    /// Whether it makes or drops temporary tables: a ROLLBACK keeps them.
+    pub defines_temporary_tables: bool,
 }
 
-/// What a transaction needs on a fresh connection.
+/// What a transaction needs to be begun again, on its connection or on a fresh one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Opening {
     /// Session state at the transaction's start.
-    pub state: Arc<Vec<Bytes>>,
+    pub state: Arc<Vec<(StateKey, Bytes)>>,
+    /// LAST_INSERT_ID() at that time.
+    pub last_insert_id: u64,
+    /// The session had temporary tables then, which a fresh connection would lack.
+    pub has_temporary_tables: bool,
     /// Version of the session state in `state`.
     pub state_version: u64,
     /// `SET TRANSACTION` if any, and the statement that begins the transaction.
@@ -67,8 +76,8 @@ pub(crate) struct Follower<W: World> {
     restart: Restart,
     /// Whether it waits for its session with everything executed.
     rest: Arc<AtomicBool>,
-    /// The client's reads changed session state on this leg after its last statement.
-    tainted: bool,
+    /// Session state that changed here outside the entries.
+    tainted: Vec<StateKey>,
     /// An entry, by its place, whose forced insert id must be lower than the lead's first generated one, and by how much.
     insert_id_shift: Option<(usize, u64)>,
     /// The transaction was begun again here, so that a snapshot which was taken before is gone.
@@ -110,7 +119,7 @@ impl<W: World> Follower<W> {
             restart: Restart::new(&fate),
             rest: Arc::default(),
             fate,
-            tainted: false,
+            tainted: Vec::new(),
             insert_id_shift: None,
             started_over: false,
             waits_since: None,
@@ -129,9 +138,9 @@ impl<W: World> Follower<W> {
         Ok(Self::new(group, identity, opening, leg, fate))
     }
 
-    /// Notes that session state was changed here outside the entries, so that only a fresh connection can start over.
-    pub fn taint(&mut self) {
-        self.tainted = true;
+    /// Notes that session state was changed here outside the entries.
+    pub fn taint(&mut self, keys: impl IntoIterator<Item = StateKey>) {
+        self.tainted.extend(keys);
     }
 
     /// Adds a statement without executing it.
@@ -217,9 +226,7 @@ impl<W: World> Follower<W> {
         let mut attempts = 0;
         while self.executed < self.entries.len() {
             if self.fate.is_abandoned() {
-                // What is queued will be rolled back, so it need not be executed, and a different answer would say nothing.
-                self.is_up_to_date();
-                return Ok(());
+                return self.leave_undone().await;
             }
             let step = match self.execute_next().await {
                 Ok(step) => step,
@@ -248,6 +255,22 @@ impl<W: World> Follower<W> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// What is queued will be rolled back, so it need not be executed, and a different answer would say nothing. Only temporary tables are
+    /// not rolled back.
+    async fn leave_undone(&mut self) -> Result<(), LegError> {
+        let mut context = Vec::new();
+        for at in self.executed..self.entries.len() {
+            let executed = Arc::clone(&self.entries[at].0);
+            context.extend(executed.context.iter().cloned());
+            if executed.defines_temporary_tables {
+                self.leg.run(&context, &executed.body, &mut Discard).await?;
+                context.clear();
+            }
+        }
+        self.is_up_to_date();
         Ok(())
     }
 
@@ -400,20 +423,26 @@ impl<W: World> Follower<W> {
     async fn start_over(&mut self, pause: Duration) -> Result<(), LegError> {
         self.group.metrics().follower_restarts.add(1);
         self.started_over = true;
-        let state_changed = self.tainted
-            || self
-                .entries
-                .iter()
-                .take(self.executed + 1)
-                .any(|(executed, _)| executed.changes_state);
-        self.executed = 0;
-        let rolled_back = if state_changed {
-            Err(LegError::Lost("session state changed inside the transaction".into()))
-        } else {
-            self.roll_back().await
-        };
-        if let Err(error) = rolled_back {
-            self.reconnect(error).await?;
+        let begun = self.entries.iter().take(self.executed + 1);
+        let traces = begun.flat_map(|(executed, _)| executed.traces.iter());
+        let changed = traces.chain(&self.tainted).cloned().collect();
+        match undo(&self.opening, &self.identity.database, &changed) {
+            Some(statements) => {
+                self.executed = 0;
+                self.tainted.clear();
+                if let Err(error) = self.roll_back(&statements).await {
+                    self.reconnect(error).await?;
+                }
+            }
+            None if self.opening.has_temporary_tables => {
+                // No connection can execute it again, so nobody shall commit it.
+                self.fate.doom();
+                return Ok(());
+            }
+            None => {
+                let reason = LegError::Lost("session state changed inside the transaction".into());
+                self.reconnect(reason).await?;
+            }
         }
         if pause > Duration::ZERO {
             self.group.world.clock().sleep(pause).await;
@@ -421,13 +450,15 @@ impl<W: World> Follower<W> {
         Ok(())
     }
 
-    /// ROLLBACK, and proof of it: a kill that came too late for its statement would hit the ROLLBACK, so a ping takes it first.
-    async fn roll_back(&mut self) -> Result<(), LegError> {
+    /// ROLLBACK and what follows it, and proof of it: a kill that came too late for its statement would hit the ROLLBACK, so a ping takes it first.
+    async fn roll_back(&mut self, then: &[Bytes]) -> Result<(), LegError> {
         self.leg.ask_in_transaction().await?;
         self.leg.query(b"ROLLBACK").await?;
         if self.leg.ask_in_transaction().await? {
             return Err(LegError::Protocol("ROLLBACK left the transaction open".into()));
         }
+        self.leg.tell(then).await?;
+        self.leg.state_version = self.opening.state_version;
         Ok(())
     }
 
@@ -435,7 +466,7 @@ impl<W: World> Follower<W> {
     async fn reconnect(&mut self, error: LegError) -> Result<(), LegError> {
         let backend = self.leg.backend;
         let verdict = self.group.verify(backend, &error).await.map_err(LegError::Lost)?;
-        if verdict == Verdict::Evicted {
+        if verdict == Verdict::Evicted || self.opening.has_temporary_tables {
             return Err(error);
         }
         self.started_over = true;
@@ -451,6 +482,7 @@ impl<W: World> Follower<W> {
         let opened = open_leg(&self.group, &self.identity, &self.opening, backend).await;
         self.leg = opened.map_err(|again| self.give_up(&format!("{error}; a new connection failed: {again}")))?;
         self.executed = 0;
+        self.tainted.clear();
         self.register();
         Ok(())
     }
@@ -471,10 +503,9 @@ async fn open_leg<W: World>(
     backend: BackendId,
 ) -> Result<OpenLeg<<W::Servers as Servers>::Leg>, LegError> {
     let mut leg = group.open_leg(backend, identity).await?;
-    for statement in opening.state.iter() {
-        leg.command(statement.clone(), grove_wire::ReplyShape::Query, &mut Discard)
-            .await?;
-    }
+    let mut state: Vec<Bytes> = opening.state.iter().map(|(_, payload)| payload.clone()).collect();
+    state.push(set_last_insert_id(opening.last_insert_id));
+    leg.tell(&state).await?;
     leg.state_version = opening.state_version;
     Ok(leg)
 }

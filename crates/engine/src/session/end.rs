@@ -83,7 +83,8 @@ impl<W: World> Session<W> {
                                     sets_clock: false,
                                     lead: backend,
                                     outcome: outcome_of(&reply.reply),
-                                    changes_state: false,
+                                    traces: Vec::new(),
+                                    defines_temporary_tables: false,
                                 }));
                             }
                             return Ok(reply.last_frame);
@@ -158,8 +159,11 @@ impl<W: World> Session<W> {
         self.gather().await;
         match writer {
             Some(lead) => {
-                self.restore_followers(lead).await;
+                self.restore_followers(lead).await?;
                 self.gather().await;
+                if let Some(doomed) = self.doomed() {
+                    return Err(doomed);
+                }
                 self.commit_writes(body, lead).await.map(Some)
             }
             None => self.end_reading(&body).await.map(Some),

@@ -84,10 +84,10 @@ impl<W: World> Session<W> {
                 }
                 _ => Wanted::new(),
             },
-            Class::Write(_) | Class::LockingRead => in_order(self.gates_of(&analysis.tables, row_mode)),
-            Class::Savepoint | Class::RollbackToSavepoint | Class::ReleaseSavepoint | Class::TemporaryDdl => {
-                Wanted::new()
+            Class::Write(_) | Class::LockingRead | Class::TemporaryDdl => {
+                in_order(self.gates_of(&analysis.tables, row_mode))
             }
+            Class::Savepoint | Class::RollbackToSavepoint | Class::ReleaseSavepoint => Wanted::new(),
             Class::UnlockTables | Class::Commit { .. } | Class::Rollback { .. } => Wanted::new(),
             Class::Xa if ends_xa(statement) => Wanted::new(),
             Class::Set if analysis.set.iter().all(|item| item.scope != SetScope::Statement) => server_wide(),

@@ -35,6 +35,9 @@ impl<W: World> Session<W> {
                 Slot::Closed if self.has_lost(backend) => {
                     return Err(LegError::Lost("the transaction's leg was lost".into()));
                 }
+                Slot::Closed if self.state.temporary_tables.any() => {
+                    return Err(LegError::Lost("the leg with the temporary tables was lost".into()));
+                }
                 Slot::Closed => Box::new(self.group.open_leg(backend, &self.identity).await?),
                 Slot::Away(handle) => match self.reclaimed(handle).await {
                     Some(follower) => {
@@ -83,7 +86,7 @@ impl<W: World> Session<W> {
     /// Closes an idle leg whose connection the server has ended meanwhile (`wait_timeout`), if nothing depends on it.
     fn drop_if_stale(&mut self, backend: BackendId) {
         let now = self.group.world.clock().now();
-        let replaceable = self.transaction.is_none() && self.mirrored.is_none() && !self.state.has_temporary_tables;
+        let replaceable = self.transaction.is_none() && self.mirrored.is_none() && !self.state.temporary_tables.any();
         let Slot::Mine(leg) = self.slot(backend) else { return };
         let idle = now.saturating_sub(leg.used_at);
         leg.used_at = now;
@@ -122,7 +125,7 @@ impl<W: World> Session<W> {
     /// Statements that a leg needs before the client's next statement means there what it means here.
     pub(super) fn prelude(&mut self, backend: BackendId) -> Vec<Bytes> {
         match &mut self.slots[Self::index(backend)] {
-            Slot::Mine(leg) => self.state.catch_up(leg).0,
+            Slot::Mine(leg) => self.state.catch_up(leg),
             _ => Vec::new(),
         }
     }
@@ -179,7 +182,7 @@ impl<W: World> Session<W> {
             .verify(backend, &error)
             .await
             .map_err(SessionError::NoServer)?;
-        if verdict == Verdict::Alive && self.state.has_temporary_tables {
+        if verdict == Verdict::Alive && self.state.temporary_tables.any() {
             // The others have the tables, but this server goes on and a new connection to it has none.
             return Err(SessionError::Fatal(
                 "a connection that held temporary tables was lost".into(),

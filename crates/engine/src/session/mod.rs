@@ -145,8 +145,18 @@ impl<W: World> Session<W> {
         } else {
             self.warnings = None;
         }
-        let result = self.dispatch(class, statement, sink).await;
+        let result = match self.doomed() {
+            Some(doomed) if !matches!(class, Class::Rollback { .. }) => Err(doomed),
+            _ => self.dispatch(class, statement, sink).await,
+        };
         self.after(result).await
+    }
+
+    /// What the client is told if its transaction cannot be committed because a follower cannot execute it.
+    fn doomed(&self) -> Option<SessionError> {
+        let doomed = self.transaction.as_ref().is_some_and(|t| t.fate.is_doomed());
+        doomed
+            .then(|| SessionError::Retry("a server could not execute the transaction again after lock trouble".into()))
     }
 
     /// What the client is told to run again, or cannot go on with, is rolled back everywhere.
@@ -185,16 +195,18 @@ impl<W: World> Session<W> {
             ))),
             Class::Ddl | Class::LockTables => {
                 self.end_implicitly().await?;
-                self.standalone(statement, sink).await
+                let frame = self.standalone(statement, sink).await?;
+                Ok(self.note_definition(statement, frame))
             }
             Class::Unknown => match self.refusal(statement).await? {
                 Some(refusal) => Ok(refusal),
                 None => self.write_or_standalone(statement, sink).await,
             },
-            Class::Call | Class::Xa | Class::Handler | Class::Do | Class::TemporaryDdl => {
-                self.state.has_temporary_tables |= class == Class::TemporaryDdl;
-                self.write_or_standalone(statement, sink).await
+            Class::TemporaryDdl => {
+                let frame = self.write_or_standalone(statement, sink).await?;
+                Ok(self.note_definition(statement, frame))
             }
+            Class::Call | Class::Xa | Class::Handler | Class::Do => self.write_or_standalone(statement, sink).await,
             Class::Begin {
                 consistent_snapshot, ..
             } => self.begin(statement, consistent_snapshot, sink).await,
@@ -221,6 +233,16 @@ impl<W: World> Session<W> {
                 }
             }
         }
+    }
+
+    /// Takes note of temporary tables that were made or dropped.
+    fn note_definition(&mut self, statement: &Statement, answer: BytesMut) -> BytesMut {
+        if !grove_wire::is_err_frame(&answer) {
+            let schema = std::mem::take(&mut self.state.schema);
+            self.state.temporary_tables.note(&statement.analysis, &schema);
+            self.state.schema = schema;
+        }
+        answer
     }
 
     /// What belongs to the open transaction if there is one, and commits by itself otherwise.

@@ -5,6 +5,7 @@ use super::{LegReplyBytes, Session, Slot};
 use crate::error::SessionError;
 use crate::io::{BackendId, ClientReply, Collect, Discard, Leg, LegError, LegReply, ReplySink, World};
 use crate::leg::OpenLeg;
+use crate::state::{InsertIdDoubt, StateKey};
 use crate::statement::{Body, Statement, query_payload};
 use crate::transaction::Digesting;
 use crate::value;
@@ -56,7 +57,9 @@ impl<W: World> Session<W> {
         self.take_mine(backend).await?;
         let running = Arc::clone(&self.running);
         let flags = &statement.analysis.flags;
-        self.state.last_insert_id_was_read |= flags.uses_last_insert_id;
+        if flags.uses_last_insert_id {
+            self.state.insert_id_doubt = InsertIdDoubt::Read;
+        }
         // Grove's own statements would clear what these two kinds ask about.
         let quiet = flags.is_show_warnings_or_errors || flags.uses_found_rows_or_row_count;
         let mut prelude = if quiet { Vec::new() } else { self.prelude(backend) };
@@ -105,7 +108,9 @@ impl<W: World> Session<W> {
             let result = self.read_on_transaction_leg(backend, statement, &mut digesting).await;
             let digest = digesting.finish();
             match result {
-                Ok(reply) => {
+                // The leg works, but what it shows now may be newer than what the client has seen: another leg must show the same.
+                Ok(None) => self.move_transaction(backend).await?,
+                Ok(Some(reply)) => {
                     let bound = self.group.settings.verified_reads;
                     let still_open = reply
                         .reply
@@ -138,15 +143,16 @@ impl<W: World> Session<W> {
         transaction.and_then(|t| t.reader.or(t.lead)).unwrap_or(self.reader)
     }
 
-    /// Reads on a leg that may be at work as a follower: its queue is waited for, and it goes on afterwards.
+    /// Reads on a leg that may be at work as a follower: its queue is waited for, and it goes on afterwards. `None` if the snapshot that the
+    /// client has read from is gone there.
     async fn read_on_transaction_leg<S: ReplySink>(
         &mut self,
         backend: BackendId,
         statement: &Statement,
         sink: &mut S,
-    ) -> Result<LegReply, LegError> {
+    ) -> Result<Option<LegReply>, LegError> {
         if !matches!(self.slot(backend), Slot::Away(_)) {
-            return self.read_on(backend, statement, sink).await;
+            return self.read_on(backend, statement, sink).await.map(Some);
         }
         let Slot::Away(handle) = std::mem::replace(self.slot(backend), Slot::Closed) else {
             return Err(LegError::Protocol("the leg is not at hand".into()));
@@ -156,20 +162,27 @@ impl<W: World> Session<W> {
         };
         let has_read = self.transaction.as_ref().is_some_and(|t| t.reader == Some(backend));
         if follower.started_over && has_read {
-            // What it reads now may be newer. As if the leg were lost: the reads are proved on the lead's.
-            return Err(LegError::Lost("the snapshot's leg had to start over".into()));
+            *self.slot(backend) = Slot::Away(follower.start());
+            self.note_snapshot(backend, true);
+            return Ok(None);
         }
         let running = Arc::clone(&self.running);
-        let (mut prelude, told) = self.state.catch_up(&mut follower.leg);
-        if told {
-            follower.taint();
-        }
+        let told = self.state.changed_since(follower.leg.state_version);
+        let assigned = statement.analysis.user_variables_written.iter();
+        let traces: Vec<StateKey> = told
+            .map(|(key, _)| key)
+            .chain(assigned.map(StateKey::user_variable))
+            .collect();
+        follower.taint(traces);
+        let mut prelude = self.state.catch_up(&mut follower.leg);
         if !follower.leg.in_transaction
             && let Some(transaction) = &self.transaction
         {
             prelude.extend(transaction.begin.iter().cloned());
         }
-        self.state.last_insert_id_was_read |= statement.analysis.flags.uses_last_insert_id;
+        if statement.analysis.flags.uses_last_insert_id {
+            self.state.insert_id_doubt = InsertIdDoubt::Read;
+        }
         let reply = follower
             .leg
             .run_for_client(&prelude, &statement.body, sink, &running)
@@ -181,12 +194,11 @@ impl<W: World> Session<W> {
             follower.leg.state_version = self.state.version();
         }
         *self.slot(backend) = Slot::Away(follower.start());
-        Ok(reply)
+        Ok(Some(reply))
     }
 
-    /// A transaction that has lost the leg on `lost`: goes on where its reads give the same answers, or is rolled back. Never under a share.
+    /// A transaction that has lost the leg on `lost`, or its snapshot there: goes on where its reads give the same answers, or is rolled back. Never under a share.
     pub(super) async fn move_transaction(&mut self, lost: BackendId) -> Result<(), SessionError> {
-        self.close_leg(lost);
         let Some(transaction) = &self.transaction else {
             return Ok(());
         };
@@ -330,8 +342,9 @@ impl<W: World> Session<W> {
             analysis: self.analyser.analyse(sql, self.state.lex_mode),
         };
         let mut collect = Collect::default();
-        let asked = self.read_on_transaction_leg(backend, &question, &mut collect).await;
-        asked.ok()?;
+        self.read_on_transaction_leg(backend, &question, &mut collect)
+            .await
+            .ok()??;
         value::read_one_row(&collect)
     }
 

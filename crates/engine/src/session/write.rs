@@ -7,14 +7,17 @@ use crate::follower::{Executed, is_lock_trouble_of};
 use crate::io::{BackendId, ClientReply, Clock, Entropy, LegError, LegReply, World};
 use crate::order::Share;
 use crate::settings::ReadCommitted;
-use crate::state::Isolation;
-use crate::statement::{Statement, insert_id, outcome_of, query_payload};
+use crate::state::{InsertIdDoubt, Isolation, StateKey};
+use crate::statement::{Statement, insert_id, outcome_of, query_payload, set_last_insert_id};
 use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
 use grove_recovery_log::Outcome;
 use grove_sql::{Class, WriteKind};
 use grove_wire::StatusFlags;
 use std::sync::Arc;
+
+/// Grove's own question.
+const LAST_INSERT_ID: &[u8] = b"SELECT LAST_INSERT_ID()";
 
 impl<W: World> Session<W> {
     /// A write, or anything else that must run in a transaction on every server.
@@ -96,7 +99,7 @@ impl<W: World> Session<W> {
             let mut own = context.own.clone();
             if reports_may_mislead(statement) {
                 // So that it tells afterwards whether the statement has generated one.
-                own.push(query_payload(b"SET LAST_INSERT_ID=0"));
+                own.push(set_last_insert_id(0));
             }
             let result = self.run_on_lead(lead, &own, statement, sink).await;
             let reply = match result {
@@ -137,7 +140,8 @@ impl<W: World> Session<W> {
             let still_open = outcome.in_transaction;
             let generated_id = self.generated_id(lead, statement, &outcome).await?;
             fate.survived();
-            self.note_insert_id(generated_id.unwrap_or(0));
+            let misled = reports_may_mislead(statement) && generated_id.is_none();
+            self.note_insert_id(if misled { 0 } else { insert_id(&outcome) });
             self.pass_on(lead, statement, context, outcome, generated_id, share);
             self.capture_variables(lead, &statement.analysis.user_variables_written)
                 .await?;
@@ -205,7 +209,7 @@ impl<W: World> Session<W> {
     fn context(&self, statement: &Statement) -> Context {
         let known = self.transaction.as_ref().map_or(0, |t| t.state_version);
         Context {
-            state: self.state.since(known).collect(),
+            state: self.state.changed_since(known).collect(),
             own: self.clock_and_chance(statement).into_iter().collect(),
         }
     }
@@ -227,17 +231,21 @@ impl<W: World> Session<W> {
         (!assignments.is_empty()).then(|| query_payload(format!("SET {}", assignments.join(",")).as_bytes()))
     }
 
-    /// For a write that reads LAST_INSERT_ID(): its value, if a read may have changed it on the reader's leg alone.
+    /// For a write that reads LAST_INSERT_ID(): its value, so that a leg which executes the write again does not find a later one.
     async fn insert_id_for(&mut self, statement: &Statement) -> Option<Bytes> {
-        if !(statement.analysis.flags.uses_last_insert_id && self.state.last_insert_id_was_read) {
+        if !statement.analysis.flags.uses_last_insert_id {
             return None;
         }
-        let backend = self.current_reader();
-        let answer = self.ask_wherever(backend, b"SELECT LAST_INSERT_ID()").await?;
-        let value = &answer.first()?.plain;
-        let value = std::str::from_utf8(value).ok()?.parse().ok()?;
-        self.note_insert_id(value);
-        Some(query_payload(format!("SET LAST_INSERT_ID={value}").as_bytes()))
+        let lead = self.transaction.as_ref().and_then(|t| t.lead);
+        let answer = match (self.state.insert_id_doubt, lead) {
+            (InsertIdDoubt::None, _) => return Some(set_last_insert_id(self.state.last_insert_id)),
+            (InsertIdDoubt::Reply, Some(lead)) => self.ask(lead, LAST_INSERT_ID).await,
+            _ => self.ask_wherever(self.current_reader(), LAST_INSERT_ID).await,
+        };
+        let answer = answer?;
+        self.state.last_insert_id = std::str::from_utf8(&answer.first()?.plain).ok()?.parse().ok()?;
+        self.state.insert_id_doubt = InsertIdDoubt::None;
+        Some(set_last_insert_id(self.state.last_insert_id))
     }
 
     /// The first auto-increment value that a statement generated, if any. An upsert of several rows that only updated reports the key of the
@@ -254,7 +262,7 @@ impl<W: World> Session<W> {
         }
         let lost = || SessionError::Retry("the lead was lost while its generated id was asked for".into());
         if reported.is_some() {
-            let answer = self.ask(lead, b"SELECT LAST_INSERT_ID()").await;
+            let answer = self.ask(lead, LAST_INSERT_ID).await;
             let Some([answer, ..]) = answer.as_deref() else {
                 return Err(lost());
             };
@@ -267,18 +275,18 @@ impl<W: World> Session<W> {
 
     /// Nothing was generated: what the session knew before the statement is true again on the lead.
     async fn restore_insert_id(&mut self, lead: BackendId) -> Result<(), LegError> {
-        let before = format!("SET LAST_INSERT_ID={}", self.state.last_insert_id);
+        let before = set_last_insert_id(self.state.last_insert_id);
         match self.slot(lead) {
-            Slot::Mine(leg) => leg.query(before.as_bytes()).await.map(|_| ()),
+            Slot::Mine(leg) => leg.tell(&[before]).await,
             _ => Err(LegError::Lost("the lead's leg is not at hand".into())),
         }
     }
 
-    /// Remembers what LAST_INSERT_ID() says now on every leg.
+    /// Remembers what a reply says about LAST_INSERT_ID().
     pub(super) fn note_insert_id(&mut self, id: u64) {
         if id > 0 {
             self.state.last_insert_id = id;
-            self.state.last_insert_id_was_read = false;
+            self.state.insert_id_doubt = InsertIdDoubt::Reply;
         }
     }
 
@@ -292,11 +300,12 @@ impl<W: World> Session<W> {
         generated_id: Option<u64>,
         share: Arc<Share>,
     ) {
-        // User variables and temporary tables are not rolled back: a repetition would find them as the first execution left them.
-        let leaves_traces = statement.analysis.class == Class::TemporaryDdl
-            || !statement.analysis.user_variables_written.is_empty()
-            || matches!(statement.analysis.class, Class::Call | Class::Unknown);
-        let changes_state = !context.state.is_empty() || leaves_traces;
+        let analysis = &statement.analysis;
+        let mut traces: Vec<StateKey> = context.state.iter().map(|(key, _)| key.clone()).collect();
+        traces.extend(analysis.user_variables_written.iter().map(StateKey::user_variable));
+        if matches!(analysis.class, Class::TemporaryDdl | Class::Call | Class::Unknown) {
+            traces.push(StateKey::Other(self.state.version()));
+        }
         let executed = Arc::new(Executed {
             body: statement.body.clone(),
             context: context.all(),
@@ -304,7 +313,8 @@ impl<W: World> Session<W> {
             sets_clock: !self.state.client_sets_clock,
             lead,
             outcome,
-            changes_state,
+            traces,
+            defines_temporary_tables: analysis.class == Class::TemporaryDdl,
         });
         if let Some(transaction) = &mut self.transaction {
             transaction.len += statement.body.len();
@@ -333,7 +343,7 @@ impl<W: World> Session<W> {
         };
         let asked = async {
             if reports_may_mislead(statement) {
-                leg.query(format!("SET LAST_INSERT_ID={insert_id}").as_bytes()).await?;
+                leg.tell(&[set_last_insert_id(insert_id)]).await?;
             }
             leg.ask_in_transaction().await
         };
@@ -391,16 +401,15 @@ fn reports_may_mislead(statement: &Statement) -> bool {
 /// What precedes a statement.
 struct Context {
     /// Session state since the last statement that followers were given.
-    state: Vec<Bytes>,
+    state: Vec<(StateKey, Bytes)>,
     /// Clock, seeds and insert id for this statement.
     own: Vec<Bytes>,
 }
 
 impl Context {
     fn all(self) -> Vec<Bytes> {
-        let Self { mut state, own } = self;
-        state.extend(own);
-        state
+        let state = self.state.into_iter().map(|(_, payload)| payload);
+        state.chain(self.own).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Session, Slot};
 use crate::error::SessionError;
 use crate::follower::{Follower, Opening};
 use crate::group::Verdict;
-use crate::io::{BackendId, Discard, World};
+use crate::io::{BackendId, Discard, LegError, World};
 use crate::statement::Body;
 use std::sync::Arc;
 
@@ -92,7 +92,9 @@ impl<W: World> Session<W> {
             return Ok(Readiness::Ready);
         };
         let opening = Opening {
-            state: Arc::new(self.state.since(0).collect()),
+            state: Arc::new(self.state.changed_since(0).collect()),
+            last_insert_id: self.state.last_insert_id,
+            has_temporary_tables: self.state.temporary_tables.any(),
             state_version: self.state.version(),
             begin: transaction.begin.clone(),
         };
@@ -151,13 +153,20 @@ impl<W: World> Session<W> {
     }
 
     /// Gives every online server that has lost its leg the whole transaction again, on a fresh connection. Before a commit.
-    pub(super) async fn restore_followers(&mut self, lead: BackendId) {
-        let Some(transaction) = &self.transaction else { return };
+    pub(super) async fn restore_followers(&mut self, lead: BackendId) -> Result<(), SessionError> {
+        let Some(transaction) = &self.transaction else {
+            return Ok(());
+        };
         let (opening, entries) = (transaction.opening.clone(), transaction.entries.clone());
         let fate = Arc::clone(&transaction.fate);
         let online = self.group.view().online.clone();
         for backend in online.into_iter().filter(|&backend| backend != lead) {
             if !matches!(self.slot(backend), Slot::Closed) {
+                continue;
+            }
+            if opening.has_temporary_tables {
+                let lost = LegError::Lost("the leg with the temporary tables was lost".into());
+                self.after_failure(backend, lost, &mut 0).await?;
                 continue;
             }
             let (group, identity) = (Arc::clone(&self.group), Arc::clone(&self.identity));
@@ -172,5 +181,6 @@ impl<W: World> Session<W> {
                 Err(error) => tracing::warn!(backend = self.group.name(backend), %error, "a lost leg was not restored"),
             }
         }
+        Ok(())
     }
 }

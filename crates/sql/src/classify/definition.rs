@@ -182,6 +182,7 @@ pub(super) fn drop(tokens: &Tokens, at: usize) -> Option<Analysis> {
         "TABLE" | "TABLES" | "VIEW" | "SEQUENCE" => {
             let mut analysis = listed(tokens, name);
             analysis.class = class(temporary);
+            analysis.flags.drops_tables = !tokens.is(object, "VIEW");
             analysis
         }
         "INDEX" => on_table(tokens, object),

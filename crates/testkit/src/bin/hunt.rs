@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Parser;
 use grove_testkit::equality::{self, Comparison, Subject};
-use grove_testkit::hunt::{Hunt, HuntOptions, Report};
+use grove_testkit::hunt::{Hunt, HuntOptions, Report, TemporaryTables};
 use grove_testkit::{Cluster, ClusterOptions, Kind, Random, accounts, options_of};
 
 #[derive(Debug, Parser)]
@@ -35,6 +35,12 @@ struct Arguments {
     /// How many servers to start.
     #[arg(long, default_value_t = 3)]
     servers: usize,
+    /// Let clients do without temporary tables.
+    #[arg(long)]
+    no_temporary_tables: bool,
+    /// Cut a connection to a server several times a second.
+    #[arg(long, conflicts_with = "kill")]
+    cut: bool,
     /// Kill one server with SIGKILL and stop another with SIGSTOP on the way.
     #[arg(long)]
     kill: bool,
@@ -67,6 +73,10 @@ async fn main() -> anyhow::Result<ExitCode> {
         clients: arguments.clients,
         seed,
         ddl_percent: arguments.ddl_percent,
+        temporary_tables: match arguments.no_temporary_tables || arguments.cut {
+            true => TemporaryTables::Unused,
+            false => TemporaryTables::Used,
+        },
     };
     if let Some(file) = arguments.playground.take() {
         read_playground(&mut arguments, &file)?;
@@ -107,12 +117,16 @@ async fn inside(arguments: &Arguments, options: &HuntOptions) -> anyhow::Result<
         if arguments.kill && !hunt.has_failed() {
             inflict(&cluster, &mut random, fault == 0).await?;
         }
-        hunt.run_for(part).await;
+        match arguments.cut {
+            true => hunt.run_while_cutting(&cluster, part, &mut random).await?,
+            false => hunt.run_for(part).await,
+        }
     }
     let report = hunt.finish().await;
     let members = cluster.members().await?;
     let lost = members.iter().filter(|member| !member.is_online()).count();
-    let is_clean = report.failure.is_none() && lost == usize::from(arguments.kill) * FAULTS;
+    let may_lose = usize::from(arguments.kill) * FAULTS;
+    let is_clean = report.failure.is_none() && (lost == may_lose || arguments.cut);
     if !is_clean {
         println!("{}\n{members:#?}", cluster.log_tails(200));
     }

@@ -8,8 +8,9 @@ use mysql_async::{Conn, Opts, Params, Row};
 
 use super::history::History;
 use super::shared::{Shared, lock};
-use super::statements::{self, Statement};
+use super::statement::Statement;
 use super::verdict::{self, Verdict};
+use super::{steps, writes};
 use crate::Random;
 
 /// Longer than any lock wait: a client that waits so long is hanging.
@@ -114,7 +115,7 @@ pub(super) struct Session<'a> {
 impl Session<'_> {
     async fn unit(&mut self) -> Result<(), Failure> {
         if self.client.random.chance(self.client.shared.ddl_percent) {
-            let ddl = statements::ddl(&mut self.client.random);
+            let ddl = steps::ddl(&mut self.client.random);
             return self.run(&ddl).await.map(drop);
         }
         match self.client.random.below(100) {
@@ -137,19 +138,22 @@ impl Session<'_> {
         }
         let mut has_savepoint = false;
         for _ in 0..self.client.random.between(1, 5) {
-            match self.client.random.below(100) {
-                0..8 => {
-                    self.must("SAVEPOINT here").await?;
-                    has_savepoint = true;
+            let savepoint = match self.client.random.below(100) {
+                0..8 => Some("SAVEPOINT here"),
+                8..24 if has_savepoint => Some("ROLLBACK TO SAVEPOINT here"),
+                24..28 if has_savepoint => Some("RELEASE SAVEPOINT here"),
+                _ => None,
+            };
+            if let Some(sql) = savepoint {
+                match self.text(sql).await? {
+                    Outcome::Done { .. } => has_savepoint = !sql.starts_with("RELEASE"),
+                    // The transaction may have been lost with a server.
+                    Outcome::Lost => return self.abandon(style).await,
+                    Outcome::Failed(code) => return Err(Failure(format!("{sql} answered {code}"))),
                 }
-                8..24 if has_savepoint => self.must("ROLLBACK TO SAVEPOINT here").await?,
-                24..28 if has_savepoint => {
-                    self.must("RELEASE SAVEPOINT here").await?;
-                    has_savepoint = false;
-                }
-                _ => {}
             }
-            for statement in statements::inside_transaction(&mut self.client.random, self.client.number) {
+            let tables = self.client.shared.temporary_tables;
+            for statement in steps::inside_transaction(&mut self.client.random, self.client.number, tables) {
                 match self.run(&statement).await? {
                     Outcome::Lost => return self.abandon(style).await,
                     // After a timeout a client may give up or go on; after other errors most go on.
@@ -238,7 +242,7 @@ impl Session<'_> {
     }
 
     async fn autocommit_write(&mut self) -> Result<(), Failure> {
-        let statement = statements::write(&mut self.client.random, self.client.number);
+        let statement = writes::write(&mut self.client.random, self.client.number);
         if let Outcome::Done { .. } = self.run(&statement).await? {
             self.client.shared.count_commit();
         }

@@ -11,8 +11,10 @@ mod history;
 mod reads;
 mod schema;
 mod shared;
-mod statements;
+mod statement;
+mod steps;
 mod verdict;
+mod writes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use mysql_async::{Conn, Opts};
 use tokio::task::JoinSet;
 
 use crate::equality::Comparison;
+use crate::{Cluster, Random};
 use client::Client;
 use shared::Shared;
 
@@ -34,6 +37,17 @@ pub struct HuntOptions {
     pub seed: u64,
     /// How many of 100 units of work are DDL.
     pub ddl_percent: u64,
+    /// Whether clients use temporary tables.
+    pub temporary_tables: TemporaryTables,
+}
+
+/// Whether clients use temporary tables: a session that has one does not survive the loss of a connection to a server that lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemporaryTables {
+    /// Now and then.
+    Used,
+    /// Never.
+    Unused,
 }
 
 impl HuntOptions {
@@ -43,7 +57,14 @@ impl HuntOptions {
             clients: 12,
             seed,
             ddl_percent: 1,
+            temporary_tables: TemporaryTables::Used,
         }
+    }
+
+    /// The same without temporary tables.
+    pub fn without_temporary_tables(mut self) -> Self {
+        self.temporary_tables = TemporaryTables::Unused;
+        self
     }
 }
 
@@ -88,6 +109,27 @@ impl Hunt {
         while tokio::time::Instant::now() < deadline && !self.has_failed() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Lets the clients work for this long while connections to the servers are cut, five a second. A server whose connection is cut
+    /// in the middle of a COMMIT or a DDL statement may be evicted; the last one is left alone.
+    pub async fn run_while_cutting(
+        &self,
+        cluster: &Cluster,
+        time: Duration,
+        random: &mut Random,
+    ) -> anyhow::Result<()> {
+        let deadline = tokio::time::Instant::now() + time;
+        while tokio::time::Instant::now() < deadline && !self.has_failed() {
+            let online = cluster.online().await?;
+            if online.len() > 1 {
+                cluster
+                    .cut_a_connection(online[random.below(online.len() as u64) as usize], random)
+                    .await?;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
     }
 
     /// Waits until this many more commits were acknowledged: the proof that work goes on.

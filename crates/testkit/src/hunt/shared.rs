@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::history::History;
-use super::{HuntOptions, Report};
+use super::{HuntOptions, Report, TemporaryTables};
 
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) seed: u64,
     pub(super) clients: u32,
     pub(super) ddl_percent: u64,
+    pub(super) temporary_tables: TemporaryTables,
     pub(super) origin: Instant,
     /// The highest value of the pulse that a commit was acknowledged for; no later read may show less.
     pub(super) pulse: AtomicU64,
@@ -35,6 +36,7 @@ impl Shared {
             seed: options.seed,
             clients: options.clients,
             ddl_percent: options.ddl_percent,
+            temporary_tables: options.temporary_tables,
             origin,
             pulse: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
