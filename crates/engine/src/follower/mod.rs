@@ -261,7 +261,9 @@ impl<W: World> Follower<W> {
     /// What is queued will be rolled back, so it need not be executed, and a different answer would say nothing. Only temporary tables are
     /// not rolled back.
     async fn leave_undone(&mut self) -> Result<(), LegError> {
-        let mut context = Vec::new();
+        // The rows of such a table are rolled back like others, so they need a transaction too.
+        let begun = self.leg.in_transaction;
+        let mut context = if begun { Vec::new() } else { self.opening.begin.clone() };
         for at in self.executed..self.entries.len() {
             let executed = Arc::clone(&self.entries[at].0);
             context.extend(executed.context.iter().cloned());
@@ -435,9 +437,9 @@ impl<W: World> Follower<W> {
                 }
             }
             None if self.opening.has_temporary_tables => {
-                // No connection can execute it again, so nobody shall commit it.
+                // No connection can execute it again, so nobody shall commit it. Others wait for its locks, its session perhaps for them.
                 self.fate.doom();
-                return Ok(());
+                return self.roll_back(&[]).await;
             }
             None => {
                 let reason = LegError::Lost("session state changed inside the transaction".into());
