@@ -101,6 +101,9 @@ async fn life_of_statements(place: Place, capabilities: CapabilityFlags) -> Note
         ),
     )
     .await;
+    let count = prepare(n, c, "SELECT ROW_COUNT()").await;
+    execute(n, c, &execution(count, &[], true)).await;
+    execute(n, c, &execution(count, &[], false)).await;
     // The types of the first execution go on to hold; NULLs have no type of their own.
     execute(
         n,

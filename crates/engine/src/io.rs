@@ -206,6 +206,13 @@ impl ReplySink for Collect {
     }
 }
 
+impl ClientReply for Collect {
+    fn start_over(&mut self) -> bool {
+        self.bytes.clear();
+        true
+    }
+}
+
 /// The three doors together, so that the engine has one type parameter.
 pub trait World: Send + Sync + 'static {
     /// The servers' type.

@@ -169,6 +169,12 @@ impl SessionState {
         self.record_payload(StateKey::Schema, payload.freeze());
     }
 
+    /// INSERT_ID is for one statement: a leg that is told later must not use it once more.
+    pub fn forget_used_insert_id(&mut self) {
+        let used = |key: &StateKey| matches!(key, StateKey::Variable(name) if name == b"insert_id");
+        self.entries.retain(|(_, key, _)| !used(key));
+    }
+
     pub fn forget_prepared(&mut self, name: &[u8]) {
         let key = StateKey::PreparedText(name.to_ascii_lowercase());
         self.entries.retain(|(_, existing, _)| *existing != key);
@@ -195,15 +201,13 @@ impl SessionState {
             }
             SetScope::Names | SetScope::CharacterSet => self.record(StateKey::CharacterSet, &statement),
             SetScope::SessionTransaction => {
-                let isolation = contains_word(assignment, b"isolation");
-                self.record(
-                    if isolation {
-                        StateKey::Isolation
-                    } else {
-                        StateKey::AccessMode
-                    },
-                    &statement,
-                );
+                // One that names both is kept for each, until another one names it.
+                if contains_word(assignment, b"isolation") {
+                    self.record(StateKey::Isolation, &statement);
+                }
+                if contains_word(assignment, b"read") && contains_any_word(assignment, &[b"only", b"write"]) {
+                    self.record(StateKey::AccessMode, &statement);
+                }
             }
             SetScope::Role => self.record(StateKey::Role, &statement),
             _ => self.record_other(&statement),
@@ -235,6 +239,10 @@ impl SessionState {
                 if item.name.eq_ignore_case("transaction_isolation") || item.name.eq_ignore_case("tx_isolation") =>
             {
                 self.isolation = Isolation::named_in(value).unwrap_or(self.default_isolation);
+            }
+            SetScope::Session if item.name.eq_ignore_case("last_insert_id") || item.name.eq_ignore_case("identity") => {
+                // The leg that ran it knows, as after a reply.
+                self.insert_id_doubt = InsertIdDoubt::Reply;
             }
             SetScope::Session if item.name.eq_ignore_case("timestamp") => {
                 self.client_sets_clock = !(value.eq_ignore_ascii_case(b"default") || value == b"0");
@@ -271,6 +279,10 @@ pub(crate) fn contains_word(text: &[u8], word: &[u8]) -> bool {
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     text.split(|byte| !is_word(byte))
         .any(|part| part.eq_ignore_ascii_case(word))
+}
+
+fn contains_any_word(text: &[u8], words: &[&[u8]]) -> bool {
+    words.iter().any(|word| contains_word(text, word))
 }
 
 #[cfg(test)]

@@ -36,7 +36,8 @@ pub(crate) fn read_one_row(collected: &Collect) -> Option<Vec<Answer>> {
     Some(answers.collect())
 }
 
-fn frames(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Payloads of whole frames.
+pub(crate) fn frames(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let (header, after) = rest.split_at_checked(4)?;

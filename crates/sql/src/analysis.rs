@@ -41,6 +41,8 @@ pub struct Analysis {
     pub savepoint: Option<Name>,
     /// Whom a KILL statement means.
     pub kill: Option<KillTarget>,
+    /// Columns, from 0, of a query of one row without FROM that are ROW_COUNT() and nothing else.
+    pub row_count_columns: Vec<u16>,
 }
 
 impl Analysis {
@@ -60,6 +62,7 @@ impl Analysis {
             prepared_text: None,
             savepoint: None,
             kill: None,
+            row_count_columns: Vec::new(),
         }
     }
 }

@@ -86,6 +86,10 @@ pub(crate) struct Follower<W: World> {
     waits_since: Option<Duration>,
 }
 
+/// A leg that gave way under the old lead and is now the new lead's may wait for a transaction that goes on there, whose leg nobody may stop, and
+/// which may wait for this one elsewhere. The one that is late is run again by its client.
+const LONGEST_LATE_WAIT: Duration = Duration::from_secs(2);
+
 enum Step {
     Executed,
     StartOver(Duration),
@@ -327,6 +331,7 @@ impl<W: World> Follower<W> {
         let running = Running::default();
         let mut told_to_restart = false;
         let mut patience = group.settings.follower_lock_wait;
+        let began = group.world.clock().now();
         let reply = {
             let mut sink = Discard;
             let run = self
@@ -344,6 +349,11 @@ impl<W: World> Follower<W> {
                     }
                     () = group.world.clock().sleep(patience) => {
                         patience = (patience * 2).min(Duration::from_secs(5));
+                        let is_late = lead != backend && group.view().lead == backend;
+                        if is_late && group.world.clock().now().saturating_sub(began) > LONGEST_LATE_WAIT {
+                            // Seen by `must_stop`.
+                            self.fate.doom();
+                        }
                         restart.free_the_way(&group, (backend, thread_id), lead, patience).await;
                     }
                 }

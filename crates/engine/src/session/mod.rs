@@ -10,6 +10,7 @@ mod gates;
 mod legs;
 mod mirrored;
 mod read;
+mod row_count;
 mod set;
 mod standalone;
 mod unknown;
@@ -61,6 +62,8 @@ pub struct Session<W: World> {
     closed_statements: Vec<u32>,
     /// The answer to SHOW WARNINGS after an autocommit write, asked for before its COMMIT cleared it.
     warnings: Option<LegReplyBytes>,
+    /// What ROW_COUNT() says after the last statement, if that was a write.
+    row_count: Option<i64>,
 }
 
 /// State that every server's leg must go through in step: what is not a plain read runs on the lead and then on the others before the
@@ -107,6 +110,7 @@ impl<W: World> Session<W> {
             prepared_texts: HashMap::new(),
             closed_statements: Vec::new(),
             warnings: None,
+            row_count: None,
         };
         session.reader_leg().await?;
         Ok(session)
@@ -145,11 +149,20 @@ impl<W: World> Session<W> {
         } else {
             self.warnings = None;
         }
-        let result = match self.doomed() {
-            Some(doomed) if !matches!(class, Class::Rollback { .. }) => Err(doomed),
+        let row_count = self.row_count.take();
+        let result = match (self.doomed(), row_count) {
+            (Some(doomed), _) if !matches!(class, Class::Rollback { .. }) => Err(doomed),
+            (_, Some(count)) if class == Class::Read && !statement.analysis.row_count_columns.is_empty() => {
+                self.read_row_count(statement, count, sink).await
+            }
             _ => self.dispatch(class, statement, sink).await,
         };
-        self.after(result).await
+        let result = self.after(result).await;
+        self.row_count = result
+            .as_ref()
+            .ok()
+            .and_then(|frame| self.row_count_after(&statement.analysis, frame));
+        result
     }
 
     /// What the client is told if its transaction cannot be committed because a follower cannot execute it.
@@ -265,6 +278,7 @@ impl<W: World> Session<W> {
         shape: ReplyShape,
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
+        self.row_count = None;
         let result = self.command_on_current(payload, shape, sink).await;
         self.after(result).await
     }
@@ -296,6 +310,7 @@ impl<W: World> Session<W> {
     /// COM_INIT_DB.
     pub async fn init_db<S: ClientReply>(&mut self, schema: &[u8], sink: &mut S) -> Result<BytesMut, SessionError> {
         self.warnings = None;
+        self.row_count = None;
         let payload = [&[grove_wire::command::COM_INIT_DB], schema].concat();
         let frame = self.command(Bytes::from(payload), ReplyShape::SingleOk, sink).await?;
         if !grove_wire::is_err_frame(&frame) {
@@ -385,6 +400,7 @@ impl<W: World> Session<W> {
         self.prepared_texts.clear();
         self.closed_statements.clear();
         self.warnings = None;
+        self.row_count = None;
         self.reader_leg().await.map(|_| ())
     }
 

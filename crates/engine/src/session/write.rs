@@ -289,6 +289,7 @@ impl<W: World> Session<W> {
     /// Remembers what a reply says about LAST_INSERT_ID().
     pub(super) fn note_insert_id(&mut self, id: u64) {
         if id > 0 {
+            self.state.forget_used_insert_id();
             self.state.last_insert_id = id;
             self.state.insert_id_doubt = InsertIdDoubt::Reply;
         }

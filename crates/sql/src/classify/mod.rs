@@ -9,6 +9,7 @@ mod dml;
 mod load;
 mod prepared;
 mod query;
+mod row_count;
 mod set;
 mod transaction;
 
@@ -39,7 +40,10 @@ fn statement(tokens: &Tokens, at: usize) -> Analysis {
         return query::query(walker);
     }
     match tokens.keyword(verb).as_str() {
-        "SELECT" | "VALUES" | "TABLE" => query::query(walker),
+        "SELECT" | "VALUES" | "TABLE" => Analysis {
+            row_count_columns: row_count::columns(tokens, verb),
+            ..query::query(walker)
+        },
         "INSERT" | "REPLACE" => dml::insert(walker, verb),
         "UPDATE" => dml::update(walker, verb),
         "DELETE" => dml::delete(walker, verb),
