@@ -13,6 +13,7 @@ mod hunt;
 mod kill;
 mod login;
 mod prepared;
+mod queue;
 mod session_state;
 mod stage;
 mod survival;

@@ -37,6 +37,8 @@ pub(crate) struct Transaction {
     pub fate: Arc<Fate>,
     /// The lead under which it writes; `None` while it has only read.
     pub lead: Option<BackendId>,
+    /// It holds row locks that exist on the lead alone.
+    pub locks_on_lead_only: bool,
 }
 
 impl Transaction {
@@ -55,6 +57,7 @@ impl Transaction {
             snapshot_lost: false,
             fate,
             lead: None,
+            locks_on_lead_only: false,
         }
     }
 

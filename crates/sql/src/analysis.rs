@@ -218,6 +218,8 @@ pub struct AnalysisFlags {
     pub on_duplicate_key: bool,
     /// LIMIT, FETCH FIRST or ROWNUM anywhere in the statement.
     pub has_limit: bool,
+    /// SKIP LOCKED: which rows are read and locked depends on what others hold at this moment.
+    pub skips_locked: bool,
     /// RETURNING: the write answers with rows.
     pub returning: bool,
     /// A table of information_schema, performance_schema or sys is named.

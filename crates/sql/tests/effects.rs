@@ -379,3 +379,17 @@ fn deep_and_long_texts_are_analysed_all_the_same() {
     let executable = "/*!".repeat(20_000);
     assert_eq!(analyse(Flavor::Mysql, &executable).class, Class::Unknown);
 }
+
+#[test]
+fn skip_locked_is_seen_behind_a_locking_clause_only() {
+    for (sql, expected) in [
+        ("SELECT id FROM job LIMIT 1 FOR UPDATE SKIP LOCKED", true),
+        ("SELECT id FROM job FOR SHARE OF job SKIP LOCKED", true),
+        ("SELECT id FROM job LOCK IN SHARE MODE SKIP LOCKED", true),
+        ("SELECT id FROM job FOR UPDATE NOWAIT", false),
+        ("SELECT skip locked FROM job", false),
+    ] {
+        let analysis = analyse(Flavor::MariaDb, sql);
+        assert_eq!(analysis.flags.skips_locked, expected, "{sql}");
+    }
+}

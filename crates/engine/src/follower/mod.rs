@@ -524,9 +524,13 @@ async fn open_leg<W: World>(
 
 /// Errors that only say that locks were granted in another order here: 1205 lock wait, 1213 deadlock, 1317 interrupted by Grove itself,
 /// 1467 (MariaDB's answer to a deadlock victim that wanted an auto-increment value), 3058 and 1614 (MySQL's further deadlock codes), 1020
-/// (MariaDB: record changed since the snapshot).
+/// (MariaDB: record changed since the snapshot), 1412 (the snapshot here is older than a DDL statement, the lead's is not), 1615 (prepared again
+/// and again because of DDL), 3572 (NOWAIT).
 fn is_lock_trouble(code: u16) -> bool {
-    matches!(code, 1205 | 1213 | 1317 | 1467 | 3058 | 1614 | 1020)
+    matches!(
+        code,
+        1205 | 1213 | 1317 | 1467 | 3058 | 1614 | 1020 | 1412 | 1615 | 3572
+    )
 }
 
 /// Whether a reply ended with lock trouble.

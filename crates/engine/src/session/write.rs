@@ -146,7 +146,15 @@ impl<W: World> Session<W> {
             fate.survived();
             let misled = reports_may_mislead(statement) && generated_id.is_none();
             self.note_insert_id(if misled { 0 } else { insert_id(&outcome) });
-            self.pass_on(lead, statement, context, outcome, generated_id, share);
+            if only_locks_what_is_free(statement) {
+                // Followers may find other rows free. The lead's locks alone decide the order, and nothing is written here.
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.locks_on_lead_only = true;
+                }
+                drop(share);
+            } else {
+                self.pass_on(lead, statement, context, outcome, generated_id, share);
+            }
             self.capture_variables(lead, &statement.analysis.user_variables_written)
                 .await?;
             if !still_open {
@@ -401,6 +409,11 @@ impl<W: World> Session<W> {
 fn reports_may_mislead(statement: &Statement) -> bool {
     let flags = &statement.analysis.flags;
     flags.on_duplicate_key && (flags.multi_row_insert || flags.insert_select) && !flags.uses_last_insert_id
+}
+
+/// `SELECT .. FOR UPDATE SKIP LOCKED`: how workers take jobs from a queue.
+fn only_locks_what_is_free(statement: &Statement) -> bool {
+    statement.analysis.class == Class::LockingRead && statement.analysis.flags.skips_locked
 }
 
 /// What precedes a statement.

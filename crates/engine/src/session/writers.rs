@@ -41,6 +41,11 @@ impl<W: World> Session<W> {
 
     /// A follower becomes the lead: what it was given is executed first.
     async fn promote(&mut self, old: BackendId, lead: BackendId) -> Result<Readiness, SessionError> {
+        if self.transaction.as_ref().is_some_and(|t| t.locks_on_lead_only) {
+            return Err(SessionError::Retry(
+                "rows locked with SKIP LOCKED were locked on the lead that was lost".into(),
+            ));
+        }
         let held_work = self
             .transaction
             .as_ref()

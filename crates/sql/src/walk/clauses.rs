@@ -78,6 +78,7 @@ impl Walker<'_, '_> {
             "INTO" => self.into(at),
             "FOR" if tokens.is_any(at + 1, &["UPDATE", "SHARE"]) => self.facts.locks_rows = true,
             "LOCK" if tokens.is(at + 1, "IN") => self.facts.locks_rows = true,
+            "SKIP" if self.facts.locks_rows && tokens.is(at + 1, "LOCKED") => self.facts.flags.skips_locked = true,
             "RETURNING" if self.is_outside_parentheses() => {
                 self.facts.saw_returning = true;
                 if tokens.flavor() == Flavor::MariaDb {

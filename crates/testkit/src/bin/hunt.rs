@@ -115,7 +115,8 @@ async fn inside(arguments: &Arguments, options: &HuntOptions) -> anyhow::Result<
     let mut random = Random::new(options.seed);
     for fault in 0..FAULTS {
         if arguments.kill && !hunt.has_failed() {
-            inflict(&cluster, &mut random, fault == 0).await?;
+            let inflicted = inflict(&cluster, &mut random, fault == 0).await;
+            inflicted.with_context(|| cluster.log_tails(200))?;
         }
         match arguments.cut {
             true => hunt.run_while_cutting(&cluster, part, &mut random).await?,
