@@ -7,6 +7,7 @@
 mod commit;
 mod end;
 mod gates;
+mod insert_id;
 mod legs;
 mod mirrored;
 mod read;

@@ -4,6 +4,7 @@
 //! The lead executes first; the others then execute the same statement and must answer the same, errors included, because a statement of
 //! this kind may have done part of its work before it failed. Gates keep every other writer of its tables away meanwhile.
 
+use super::insert_id::forces_insert_id;
 use super::{LegOf, MirroredKind, Session, Slot};
 use crate::error::SessionError;
 use crate::follower::agree;
@@ -11,7 +12,6 @@ use crate::gate::Hold;
 use crate::group::{Group, Verdict};
 use crate::io::{BackendId, ClientReply, Discard, LegError, LegReply, World};
 use crate::order::Share;
-use crate::session::write::forces_insert_id;
 use crate::statement::{Statement, insert_id, outcome_of, query_payload};
 use bytes::{Bytes, BytesMut};
 use grove_recovery_log::{Entry, LoggedStatement, Outcome, ResultOutcome};

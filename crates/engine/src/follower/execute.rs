@@ -1,0 +1,153 @@
+//! Executing what the lead has answered, one statement after the other, and who waits for whom meanwhile.
+
+use super::{Executed, Follower};
+use crate::interrupt::Running;
+use crate::io::{Clock, Discard, KillKind, LegError, Servers, World};
+use crate::statement::{outcome_of, query_payload};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A leg that gave way under the old lead and is now the new lead's may wait for a transaction that goes on there, whose leg nobody may stop, and
+/// which may wait for this one elsewhere. The one that is late is run again by its client.
+const LONGEST_LATE_WAIT: Duration = Duration::from_secs(2);
+/// Lock trouble among Grove's own legs ends after a few; this many is no longer trouble but a fault.
+const MOST_ATTEMPTS: u32 = 1000;
+/// Lock wait timeouts of one transaction go on for this long before its server is given up. Grove's own legs release their locks long before.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What became of one statement.
+pub(super) enum Step {
+    Executed,
+    StartOver(Duration),
+    /// The transaction cannot go on here, and a new connection would not help.
+    Leave(LegError),
+    /// Error 1205: whoever holds the lock did not start over when asked to.
+    LockWaitEnded,
+}
+
+impl<W: World> Follower<W> {
+    /// Executes every entry that the leg's transaction does not hold yet.
+    pub(super) async fn catch_up(&mut self) -> Result<(), LegError> {
+        let mut attempts = 0;
+        while self.executed < self.entries.len() {
+            if self.fate.is_abandoned() {
+                return self.leave_undone().await;
+            }
+            let step = match self.execute_next().await {
+                Ok(step) => step,
+                Err(error @ (LegError::Lost(_) | LegError::Protocol(_))) => {
+                    self.reconnect(error).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            match step {
+                Step::Executed => {
+                    self.entries[self.executed].1 = None;
+                    self.executed += 1;
+                }
+                Step::StartOver(pause) => {
+                    attempts += 1;
+                    if attempts > MOST_ATTEMPTS {
+                        return Err(self.give_up("a transaction could not be executed here in 1000 attempts"));
+                    }
+                    self.start_over(pause).await?;
+                }
+                Step::Leave(error) => return Err(error),
+                Step::LockWaitEnded => {
+                    self.give_up_waiting()?;
+                    self.start_over(Duration::ZERO).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn flight(&self) -> (Vec<Bytes>, Arc<Executed>) {
+        let executed = Arc::clone(&self.entries[self.executed].0);
+        let mut prelude = if self.leg.in_transaction {
+            Vec::new()
+        } else {
+            self.opening.begin.clone()
+        };
+        prelude.extend(executed.context.iter().cloned());
+        if let Some(id) = executed.generated_id {
+            let first = id.saturating_sub(self.shift_here());
+            prelude.push(query_payload(format!("SET INSERT_ID={first}").as_bytes()));
+        }
+        (prelude, executed)
+    }
+
+    /// Correction of the insert id of the entry that is executed now.
+    pub(super) fn shift_here(&self) -> u64 {
+        let here = self.insert_id_shift.filter(|(at, _)| *at == self.executed);
+        here.map_or(0, |(_, shift)| shift)
+    }
+
+    pub(super) async fn execute_next(&mut self) -> Result<Step, LegError> {
+        let (prelude, executed) = self.flight();
+        self.leg.clock_is_set = executed.sets_clock;
+        let group = Arc::clone(&self.group);
+        let (restart, lead) = (self.restart.clone(), executed.lead);
+        let (backend, thread_id) = (self.leg.backend, self.leg.thread_id());
+        let running = Running::default();
+        let mut told_to_restart = false;
+        let mut patience = group.settings.follower_lock_wait;
+        let began = group.world.clock().now();
+        let reply = {
+            let mut sink = Discard;
+            let run = self
+                .leg
+                .run_announced(&prelude, &executed.body, &mut sink, Some(&running));
+            // One future to the end of the statement: dropped, it would lose a signal that it has taken.
+            let stop = restart.must_stop(&running);
+            tokio::pin!(run, stop);
+            loop {
+                tokio::select! {
+                    biased;
+                    reply = &mut run => break reply?,
+                    () = &mut stop, if !told_to_restart => {
+                        told_to_restart = true;
+                        // The leg waits itself; only the server can wake it.
+                        let _ = group.world.servers().kill(backend, thread_id, KillKind::Query).await;
+                    }
+                    () = group.world.clock().sleep(patience) => {
+                        patience = (patience * 2).min(Duration::from_secs(5));
+                        if told_to_restart {
+                            // The kill did not get through.
+                            let _ = group.world.servers().kill(backend, thread_id, KillKind::Query).await;
+                            continue;
+                        }
+                        let is_late = lead != backend && group.view().lead == backend;
+                        if is_late && group.world.clock().now().saturating_sub(began) > LONGEST_LATE_WAIT {
+                            // Seen by `must_stop`.
+                            self.fate.doom();
+                        }
+                        restart.free_the_way(&group, (backend, thread_id), lead, patience).await;
+                    }
+                }
+            }
+        };
+        let outcome = outcome_of(&reply.reply);
+        if told_to_restart {
+            return Ok(Step::StartOver(Duration::ZERO));
+        }
+        self.judge(&executed, outcome).await
+    }
+
+    /// Counts a lock wait timeout; an error when there have been enough of them.
+    fn give_up_waiting(&mut self) -> Result<(), LegError> {
+        let now = self.group.world.clock().now();
+        let since = *self.waits_since.get_or_insert(now);
+        if now.saturating_sub(since) < LONGEST_WAIT {
+            return Ok(());
+        }
+        let reason = "a lock was not released in several lock wait timeouts: another client than Grove writes here";
+        if self.group.view().lead == self.leg.backend {
+            // It has become the lead, and what holds the lock is a transaction that goes on here. This one can be run again.
+            return Err(LegError::Lost(reason.into()));
+        }
+        Err(self.give_up(reason))
+    }
+}

@@ -1,0 +1,105 @@
+//! Whether a follower gave the lead's answer, and what it means if not.
+
+use super::execute::Step;
+use super::{Executed, Follower};
+use crate::fate::Fate;
+use crate::group::Group;
+use crate::io::{Entropy, LegError, World};
+use crate::statement::insert_id;
+use grove_recovery_log::{Outcome, ResultOutcome};
+use std::time::Duration;
+
+impl<W: World> Follower<W> {
+    pub(super) async fn judge(&mut self, executed: &Executed, mut outcome: Outcome) -> Result<Step, LegError> {
+        if let Some(ResultOutcome::Err { code }) = outcome.results.last() {
+            let code = *code;
+            if code == 1205 && Some(&ResultOutcome::Err { code }) != executed.outcome.results.last() {
+                return Ok(Step::LockWaitEnded);
+            }
+            if is_lock_trouble(code) && Some(&ResultOutcome::Err { code }) != executed.outcome.results.last() {
+                let jitter = self.group.world.entropy().next_u64() % 20;
+                return Ok(Step::StartOver(Duration::from_millis(jitter)));
+            }
+            // An ERR packet does not say whether the transaction is still open.
+            outcome.in_transaction = self.leg.ask_in_transaction().await?;
+        }
+        if agree(&executed.outcome, &outcome) {
+            return Ok(Step::Executed);
+        }
+        let got = insert_id(&outcome);
+        if let Some(wanted) = executed.generated_id
+            && self.shift_here() == 0
+            && got > wanted
+            && got - wanted < wanted
+        {
+            // The first generated id went to a row that was not inserted: begin that much earlier.
+            self.insert_id_shift = Some((self.executed, got - wanted));
+            return Ok(Step::StartOver(Duration::ZERO));
+        }
+        if executed.outcome.in_transaction && !outcome.in_transaction {
+            return Ok(Step::StartOver(Duration::ZERO));
+        }
+        self.answered_differently(executed, &outcome).await
+    }
+
+    /// Evicts the server, if the lead's answer counts.
+    async fn answered_differently(&mut self, executed: &Executed, outcome: &Outcome) -> Result<Step, LegError> {
+        let lead_gone = self.group.gone(executed.lead);
+        let lead_left = || {
+            Step::Leave(LegError::Lost(
+                "the lead that gave another answer has left the group".into(),
+            ))
+        };
+        // None of these futures loses anything when it is dropped.
+        let abandoned = tokio::select! {
+            biased;
+            () = self.leg.gone().cancelled() => return Err(LegError::Lost("the server has left the group".into())),
+            () = lead_gone.cancelled() => return Ok(lead_left()),
+            abandoned = settled_and_abandoned(&self.group, &self.fate) => abandoned,
+            () = self.restart.told() => return Ok(Step::StartOver(Duration::ZERO)),
+        };
+        if abandoned {
+            return Ok(Step::StartOver(Duration::ZERO));
+        }
+        if !self.group.is_online(executed.lead) {
+            return Ok(lead_left());
+        }
+        let statement: String = String::from_utf8_lossy(executed.body.text())
+            .chars()
+            .take(300)
+            .collect();
+        let reason = format!(
+            "answered differently from the lead: {:?} instead of {:?} to: {statement}",
+            outcome.results, executed.outcome.results
+        );
+        Err(self.give_up(&reason))
+    }
+}
+
+/// Whether a transaction is abandoned, once that is known and the commits of now are through: a lead that has lost a decided unit (its
+/// connection broke during COMMIT) answers without it until it is evicted.
+async fn settled_and_abandoned<W: World>(group: &Group<W>, fate: &Fate) -> bool {
+    group.commits.settled().await;
+    fate.known_abandoned().await
+}
+
+/// Errors that only say that locks were granted in another order here: 1205 lock wait, 1213 deadlock, 1317 interrupted by Grove itself,
+/// 1467 (MariaDB's answer to a deadlock victim that wanted an auto-increment value), 3058 and 1614 (MySQL's further deadlock codes), 1020
+/// (MariaDB: record changed since the snapshot), 1412 (the snapshot here is older than a DDL statement, the lead's is not), 1615 (prepared again
+/// and again because of DDL), 3572 (NOWAIT).
+fn is_lock_trouble(code: u16) -> bool {
+    matches!(
+        code,
+        1205 | 1213 | 1317 | 1467 | 3058 | 1614 | 1020 | 1412 | 1615 | 3572
+    )
+}
+
+/// Whether a reply ended with lock trouble.
+pub(crate) fn is_lock_trouble_of(outcome: &Outcome) -> bool {
+    matches!(outcome.results.last(), Some(ResultOutcome::Err { code }) if is_lock_trouble(*code))
+}
+
+/// Whether two servers answered the same. Rows of locking reads are counted.
+pub(crate) fn agree(lead: &Outcome, follower: &Outcome) -> bool {
+    lead == follower
+}

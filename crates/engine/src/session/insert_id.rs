@@ -1,0 +1,89 @@
+//! Generated keys: what the lead generated is forced on the followers, and what LAST_INSERT_ID() says is known when it matters.
+
+use super::{Session, Slot};
+use crate::error::SessionError;
+use crate::io::{BackendId, LegError, World};
+use crate::state::InsertIdDoubt;
+use crate::statement::{Statement, insert_id, set_last_insert_id};
+use bytes::Bytes;
+use grove_recovery_log::Outcome;
+use grove_sql::{Class, WriteKind};
+
+/// Grove's own question.
+const LAST_INSERT_ID: &[u8] = b"SELECT LAST_INSERT_ID()";
+
+impl<W: World> Session<W> {
+    /// For a write that reads LAST_INSERT_ID(): its value, so that a leg which executes the write again does not find a later one.
+    pub(super) async fn insert_id_for(&mut self, statement: &Statement) -> Option<Bytes> {
+        if !statement.analysis.flags.uses_last_insert_id {
+            return None;
+        }
+        let lead = self.transaction.as_ref().and_then(|t| t.lead);
+        let answer = match (self.state.insert_id_doubt, lead) {
+            (InsertIdDoubt::None, _) => return Some(set_last_insert_id(self.state.last_insert_id)),
+            (InsertIdDoubt::Reply, Some(lead)) => self.ask(lead, LAST_INSERT_ID).await,
+            _ => self.ask_wherever(self.current_reader(), LAST_INSERT_ID).await,
+        };
+        let answer = answer?;
+        self.state.last_insert_id = std::str::from_utf8(&answer.first()?.plain).ok()?.parse().ok()?;
+        self.state.insert_id_doubt = InsertIdDoubt::None;
+        Some(set_last_insert_id(self.state.last_insert_id))
+    }
+
+    /// The first auto-increment value that a statement generated, if any. An upsert of several rows that only updated reports the key of the
+    /// last one, which must not be forced on followers: their first row would collide with another one than on the lead.
+    pub(super) async fn generated_id(
+        &mut self,
+        lead: BackendId,
+        statement: &Statement,
+        outcome: &Outcome,
+    ) -> Result<Option<u64>, SessionError> {
+        let reported = Some(insert_id(outcome)).filter(|&id| id > 0 && forces_insert_id(statement));
+        if !reports_may_mislead(statement) {
+            return Ok(reported);
+        }
+        let lost = || SessionError::Retry("the lead was lost while its generated id was asked for".into());
+        if reported.is_some() {
+            let answer = self.ask(lead, LAST_INSERT_ID).await;
+            let Some([answer, ..]) = answer.as_deref() else {
+                return Err(lost());
+            };
+            if answer.plain != b"0" {
+                return Ok(reported);
+            }
+        }
+        self.restore_insert_id(lead).await.map(|()| None).map_err(|_| lost())
+    }
+
+    /// Nothing was generated: what the session knew before the statement is true again on the lead.
+    pub(super) async fn restore_insert_id(&mut self, lead: BackendId) -> Result<(), LegError> {
+        let before = set_last_insert_id(self.state.last_insert_id);
+        match self.slot(lead) {
+            Slot::Mine(leg) => leg.tell(&[before]).await,
+            _ => Err(LegError::Lost("the lead's leg is not at hand".into())),
+        }
+    }
+
+    /// Remembers what a reply says about LAST_INSERT_ID().
+    pub(super) fn note_insert_id(&mut self, id: u64) {
+        if id > 0 {
+            self.state.forget_used_insert_id();
+            self.state.last_insert_id = id;
+            self.state.insert_id_doubt = InsertIdDoubt::Reply;
+        }
+    }
+}
+
+/// An upsert of several rows reports an id whether it generated one or not. (A single row that was updated is the row with the reported key: if
+/// that is forced, it collides with itself.) One that calls LAST_INSERT_ID() sets what would be asked for, so its report is taken as it is.
+pub(super) fn reports_may_mislead(statement: &Statement) -> bool {
+    let flags = &statement.analysis.flags;
+    flags.on_duplicate_key && (flags.multi_row_insert || flags.insert_select) && !flags.uses_last_insert_id
+}
+
+pub(super) fn forces_insert_id(statement: &Statement) -> bool {
+    matches!(
+        statement.analysis.class,
+        Class::Write(WriteKind::Insert | WriteKind::Replace | WriteKind::LoadData)
+    )
+}
