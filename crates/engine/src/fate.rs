@@ -32,8 +32,6 @@ pub(crate) struct Fate {
 }
 
 impl Fate {
-    /// The rank of statements that a whole epoch waits for.
-    pub const URGENT: u64 = 1;
     /// The rank of a transaction whose legs are being taken back: nobody may stop it any more.
     const FROZEN: u64 = 0;
     /// Ranks of transactions that nobody waits for begin here; below are those of waiting clients, in the order in which they began to wait.
@@ -55,7 +53,7 @@ impl Fate {
         self.rank.load(Ordering::SeqCst)
     }
 
-    /// A client waits for the followers from now on; `place` is its place among all that wait, from 2.
+    /// A client waits for the followers from now on; `place` is its place among all that wait, from 1.
     pub fn hurry(&self, place: u64) {
         self.rank.store(place, Ordering::SeqCst);
     }

@@ -111,7 +111,7 @@ impl<W: World> Group<W> {
             view: ArcSwap::from_pointee(View { epoch: 1, lead, online }),
             changing: Mutex::new(()),
             next_reader: AtomicUsize::new(0),
-            next_place: AtomicU64::new(2),
+            next_place: AtomicU64::new(1),
             bulk_insert_gate,
             default_isolation: default_isolation.unwrap_or(Isolation::RepeatableRead),
             metrics,

@@ -37,6 +37,9 @@ pub struct Settings {
     pub probe_failures: u32,
     /// A follower's leg blocked for longer asks its server who blocks it.
     pub follower_lock_wait: Duration,
+    /// How long a leg that gave way under the old lead, and is now the new lead's, may wait for a lock. It may be held by a transaction that goes on
+    /// there, whose leg nobody may stop, and which may wait for this one elsewhere; the one that is late is run again by its client.
+    pub late_lock_wait: Duration,
     /// How long a statement waits while no server is reachable.
     pub no_backend_wait: Duration,
     /// Longest wait for a gate.
@@ -57,6 +60,7 @@ impl Default for Settings {
             probe_interval: Duration::from_millis(500),
             probe_failures: 3,
             follower_lock_wait: Duration::from_millis(200),
+            late_lock_wait: Duration::from_secs(2),
             no_backend_wait: Duration::from_secs(10),
             gate_wait: Duration::from_secs(50),
             transaction_statements: 100_000,

@@ -8,9 +8,6 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A leg that gave way under the old lead and is now the new lead's may wait for a transaction that goes on there, whose leg nobody may stop, and
-/// which may wait for this one elsewhere. The one that is late is run again by its client.
-const LONGEST_LATE_WAIT: Duration = Duration::from_secs(2);
 /// Lock trouble among Grove's own legs ends after a few; this many is no longer trouble but a fault.
 const MOST_ATTEMPTS: u32 = 1000;
 /// Lock wait timeouts of one transaction go on for this long before its server is given up. Grove's own legs release their locks long before.
@@ -20,8 +17,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 pub(super) enum Step {
     Executed,
     StartOver(Duration),
-    /// The transaction cannot go on here, and a new connection would not help.
-    Leave(LegError),
     /// Error 1205: whoever holds the lock did not start over when asked to.
     LockWaitEnded,
 }
@@ -44,6 +39,7 @@ impl<W: World> Follower<W> {
             };
             match step {
                 Step::Executed => {
+                    self.restart.owes(None);
                     self.entries[self.executed].1 = None;
                     self.executed += 1;
                 }
@@ -54,7 +50,6 @@ impl<W: World> Follower<W> {
                     }
                     self.start_over(pause).await?;
                 }
-                Step::Leave(error) => return Err(error),
                 Step::LockWaitEnded => {
                     self.give_up_waiting()?;
                     self.start_over(Duration::ZERO).await?;
@@ -91,6 +86,8 @@ impl<W: World> Follower<W> {
         let group = Arc::clone(&self.group);
         let (restart, lead) = (self.restart.clone(), executed.lead);
         let (backend, thread_id) = (self.leg.backend, self.leg.thread_id());
+        let is_new = self.entries[self.executed].1.is_some();
+        restart.owes(is_new.then_some(lead));
         let running = Running::default();
         let mut told_to_restart = false;
         let mut patience = group.settings.follower_lock_wait;
@@ -120,11 +117,11 @@ impl<W: World> Follower<W> {
                             continue;
                         }
                         let is_late = lead != backend && group.view().lead == backend;
-                        if is_late && group.world.clock().now().saturating_sub(began) > LONGEST_LATE_WAIT {
+                        if is_late && group.world.clock().now().saturating_sub(began) > group.settings.late_lock_wait {
                             // Seen by `must_stop`.
                             self.fate.doom();
                         }
-                        restart.free_the_way(&group, (backend, thread_id), lead, patience).await;
+                        restart.free_the_way(&group, (backend, thread_id), patience).await;
                     }
                 }
             }
@@ -146,7 +143,8 @@ impl<W: World> Follower<W> {
         let reason = "a lock was not released in several lock wait timeouts: another client than Grove writes here";
         if self.group.view().lead == self.leg.backend {
             // It has become the lead, and what holds the lock is a transaction that goes on here. This one can be run again.
-            return Err(LegError::Lost(reason.into()));
+            self.fate.doom();
+            return Ok(());
         }
         Err(self.give_up(reason))
     }

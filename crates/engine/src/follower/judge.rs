@@ -45,16 +45,11 @@ impl<W: World> Follower<W> {
     /// Evicts the server, if the lead's answer counts.
     async fn answered_differently(&mut self, executed: &Executed, outcome: &Outcome) -> Result<Step, LegError> {
         let lead_gone = self.group.gone(executed.lead);
-        let lead_left = || {
-            Step::Leave(LegError::Lost(
-                "the lead that gave another answer has left the group".into(),
-            ))
-        };
         // None of these futures loses anything when it is dropped.
         let abandoned = tokio::select! {
             biased;
             () = self.leg.gone().cancelled() => return Err(LegError::Lost("the server has left the group".into())),
-            () = lead_gone.cancelled() => return Ok(lead_left()),
+            () = lead_gone.cancelled() => false,
             abandoned = settled_and_abandoned(&self.group, &self.fate) => abandoned,
             () = self.restart.told() => return Ok(Step::StartOver(Duration::ZERO)),
         };
@@ -62,7 +57,9 @@ impl<W: World> Follower<W> {
             return Ok(Step::StartOver(Duration::ZERO));
         }
         if !self.group.is_online(executed.lead) {
-            return Ok(lead_left());
+            // Nobody can say any more who was right, and no connection will execute it as the client was told.
+            self.fate.doom();
+            return Ok(Step::StartOver(Duration::ZERO));
         }
         let statement: String = String::from_utf8_lossy(executed.body.text())
             .chars()

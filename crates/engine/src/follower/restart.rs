@@ -3,14 +3,16 @@
 //! Gap locks can be granted on a follower in another order than on the lead. A leg that waits asks its server who blocks it, and the blocker is
 //! rolled back and executes its statements again afterwards. Two legs must not do that to each other for ever, nor may two transactions
 //! each hold what the other waits for on different servers, so there is one order for all servers (wound-wait; Rosenkrantz, Stearns and Lewis,
-//! "System level concurrency control for distributed database systems", 1978): a leg may only stop legs of a weaker rank. A transaction whose
-//! client waits for its followers is stronger than any whose client does not.
+//! "System level concurrency control for distributed database systems", 1978): a leg may only stop weaker ones. A transaction whose client
+//! waits for its followers is stronger than any whose client does not. Strongest is a leg that executes for the first time what an earlier lead
+//! answered: the whole epoch waits for it. Executing it again does not count, so that each such statement is done once and for all.
 
 use crate::fate::Fate;
 use crate::group::Group;
 use crate::interrupt::Running;
 use crate::io::{BackendId, Servers, World};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -23,14 +25,32 @@ const ASK_BEFORE_ALL: Duration = Duration::from_secs(1);
 pub(crate) struct Restart {
     signal: Arc<Notify>,
     fate: Arc<Fate>,
+    /// Whose answer the leg executes for the first time: the server's number and one, or 0.
+    owes: Arc<AtomicU32>,
 }
+
+/// Lower is stronger: whether the epoch does not wait for the leg, and the transaction's rank.
+type Strength = (bool, u64);
 
 impl Restart {
     pub fn new(fate: &Arc<Fate>) -> Self {
         Self {
             signal: Arc::default(),
             fate: Arc::clone(fate),
+            owes: Arc::default(),
         }
+    }
+
+    /// The leg executes for the first time what this server answered, or nothing that is new.
+    pub fn owes(&self, lead: Option<BackendId>) {
+        let number = lead.map_or(0, |lead| u32::from(lead.0) + 1);
+        self.owes.store(number, Ordering::SeqCst);
+    }
+
+    fn strength<W: World>(&self, group: &Group<W>) -> Strength {
+        let owes = self.owes.load(Ordering::SeqCst);
+        let epoch_waits = owes > 0 && owes != u32::from(group.view().lead.0) + 1;
+        (!epoch_waits, self.fate.rank())
     }
 
     /// Completes when the leg has been told to start over. Dropping the future before that loses nothing.
@@ -50,12 +70,11 @@ impl Restart {
         running.statement_began().await;
     }
 
-    /// Tells those who block the leg `(backend, thread)` to start over, if they are weaker. `lead` gave the answer that the leg waits to execute.
+    /// Tells those who block the leg `(backend, thread)` to start over, if they are weaker.
     pub async fn free_the_way<W: World>(
         &self,
         group: &Group<W>,
         (backend, thread_id): (BackendId, u32),
-        lead: BackendId,
         waited: Duration,
     ) {
         let blockers = match group.world.servers().blockers(backend, thread_id).await {
@@ -65,29 +84,23 @@ impl Restart {
                 Vec::new()
             }
         };
-        // The next lead's first statement waits for everything that the old lead answered.
-        let rank = if group.view().lead == lead {
-            self.fate.rank()
-        } else {
-            Fate::URGENT
-        };
         let mut known = false;
         for blocker in blockers {
             if let Some(other) = group.restartable.get(&(backend, blocker)) {
                 known = true;
-                other.give_way_to(rank);
+                other.give_way_to(self, group);
             }
         }
         if !known && waited > ASK_BEFORE_ALL {
             let others = group.restartable.iter();
             others
                 .filter(|other| other.key().0 == backend && other.key().1 != thread_id)
-                .for_each(|other| other.give_way_to(rank));
+                .for_each(|other| other.give_way_to(self, group));
         }
     }
 
-    fn give_way_to(&self, rank: u64) {
-        if self.fate.rank() > rank {
+    fn give_way_to<W: World>(&self, other: &Self, group: &Group<W>) {
+        if !self.fate.is_frozen() && self.strength(group) > other.strength(group) {
             self.signal.notify_one();
         }
     }

@@ -109,7 +109,10 @@ impl<W: World> Session<W> {
             let digest = digesting.finish();
             match result {
                 // The leg works, but what it shows now may be newer than what the client has seen: another leg must show the same.
-                Ok(None) => self.move_transaction(backend).await?,
+                Ok(None) => match self.doomed() {
+                    Some(doomed) => return Err(doomed),
+                    None => self.move_transaction(backend).await?,
+                },
                 Ok(Some(reply)) => {
                     let bound = self.group.settings.verified_reads;
                     let still_open = reply
@@ -144,7 +147,7 @@ impl<W: World> Session<W> {
     }
 
     /// Reads on a leg that may be at work as a follower: its queue is waited for, and it goes on afterwards. `None` if the snapshot that the
-    /// client has read from is gone there.
+    /// client has read from is gone there, or the whole transaction.
     async fn read_on_transaction_leg<S: ReplySink>(
         &mut self,
         backend: BackendId,
@@ -160,6 +163,10 @@ impl<W: World> Session<W> {
         let Some(mut follower) = self.reclaimed(handle).await else {
             return Err(LegError::Lost("the follower's leg was lost".into()));
         };
+        if self.doomed().is_some() {
+            *self.slot(backend) = Slot::Mine(Box::new(follower.leg));
+            return Ok(None);
+        }
         let has_read = self.transaction.as_ref().is_some_and(|t| t.reader == Some(backend));
         if follower.started_over && has_read {
             *self.slot(backend) = Slot::Away(follower.start());

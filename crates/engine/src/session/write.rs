@@ -88,10 +88,6 @@ impl<W: World> Session<W> {
                 }
                 continue;
             }
-            if let Some(doomed) = self.doomed() {
-                // The leg that is to lead now may be the one that could not execute it.
-                return Err(doomed);
-            }
             let mut context = self.context(statement);
             context.own.extend(insert_id_read.clone());
             let Some(fate) = self.transaction.as_ref().map(|t| Arc::clone(&t.fate)) else {

@@ -63,6 +63,10 @@ impl<W: World> Session<W> {
             self.after_failure(lead, error, &mut attempts).await?;
             return Ok(Readiness::Again { lost_reader: None });
         }
+        if let Some(doomed) = self.doomed() {
+            // The leg that was taken may be the one that could not execute it.
+            return Err(doomed);
+        }
         let Some(transaction) = &mut self.transaction else {
             return Ok(Readiness::Ready);
         };

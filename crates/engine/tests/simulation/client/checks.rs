@@ -1,6 +1,6 @@
 //! What a client may rely on, checked at every answer: snapshots, sums, counters that never fall, generated keys, the errors it may see.
 
-use super::{Client, Next, Stop, wrong};
+use super::{Client, Effect, Next, Stop, wrong};
 use crate::answer::Answer;
 use crate::client::ACCOUNTS_SUM;
 use crate::model::sql::{Filter, Insert, Level, RowLock, Sql, Table};
@@ -75,11 +75,37 @@ impl Client {
                 }
             }
         }
-        if !own {
+        if own {
+            self.check_own_increments(sql, &rows)?;
+        } else {
             self.check_rows(sql, &rows, &floor)?;
             self.remember_counters(table, &rows);
         }
         Ok(next)
+    }
+
+    /// A transaction sees its own increments, on top of what was acknowledged: its lock keeps everybody else's away.
+    fn check_own_increments(&self, sql: &Sql, rows: &Rows) -> Result<(), Stop> {
+        let (Some(open), Sql::Select { table: Table::C, .. }) = (&self.open, sql) else {
+            return Ok(());
+        };
+        let notes = self.around.board.notes();
+        for (k, row) in rows {
+            let own = open
+                .effects
+                .iter()
+                .filter(|effect| matches!(effect, Effect::Increment(at) if at == k));
+            let own = own.count() as i64;
+            let least = notes.counters.get(k).copied().unwrap_or(0) + own;
+            if own > 0 && row.v < least {
+                return wrong(format!(
+                    "{sql} shows counter {k} at {} in spite of {own} own increments on {}",
+                    row.v,
+                    least - own
+                ));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn check_rows(&self, sql: &Sql, rows: &Rows, floor: &BTreeMap<i64, i64>) -> Result<(), Stop> {

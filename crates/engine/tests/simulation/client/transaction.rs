@@ -3,7 +3,7 @@
 use super::{Client, Effect, Next, OpenTransaction, Stop, wrong};
 use crate::answer::Answer;
 use crate::board::Verdict;
-use crate::model::sql::{Change, Filter, Sql, Table};
+use crate::model::sql::{Change, Filter, RowLock, Sql, Table};
 use grove_wire::StatusFlags;
 
 impl Client {
@@ -132,11 +132,24 @@ impl Client {
                 self.step(&Sql::RollbackTo(name), None).await
             }
             10 => self.check_last_insert_id().await,
+            11..13 if self.has_increments() => {
+                let sql = Sql::Select {
+                    table: Table::C,
+                    filter: Filter::All,
+                    lock: RowLock::None,
+                };
+                self.checked_read(&sql).await
+            }
             _ => {
                 let (sql, effect) = self.write_with_effect();
                 self.step(&sql, effect).await
             }
         }
+    }
+
+    fn has_increments(&self) -> bool {
+        let effects = self.open.as_ref().map(|open| open.effects.as_slice());
+        effects.is_some_and(|effects| effects.iter().any(|effect| matches!(effect, Effect::Increment(_))))
     }
 
     /// Moves money: both halves or none.
