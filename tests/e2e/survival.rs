@@ -242,6 +242,37 @@ async fn a_snapshot_that_cannot_be_had_again_ends_in_1213() {
     }
 }
 
+/// The answer to SELECT .. INTO shows no value, and yet a write may use it: another server's value would be written on some servers only.
+#[tokio::test]
+async fn a_value_read_into_a_variable_is_part_of_the_snapshot() {
+    let transaction = [
+        "BEGIN",
+        "SELECT SUM(v) INTO @sum FROM t",
+        "INSERT INTO t VALUES (9, @sum)",
+        "COMMIT",
+    ];
+    for from_lead in [true, false] {
+        let (cluster, _) = stage(Kind::MariaDb).await;
+        let mut conn = session_reading(&cluster, from_lead).await;
+        let mut other = cluster.client().await.unwrap();
+        run(&mut conn, &transaction[..2]).await;
+        run(&mut other, &["UPDATE t SET v = v + 1 WHERE id = 3"]).await;
+        reader_in_transaction(&cluster, &mut conn).await.kill().await;
+        let written = if from_lead {
+            // The write would run on a server that shows another sum.
+            assert_eq!(failing(&mut conn, transaction[2]).await, 1213);
+            run(&mut conn, &transaction).await;
+            "61"
+        } else {
+            run(&mut conn, &transaction[2..]).await;
+            "60"
+        };
+        let select = "SELECT v FROM t WHERE id = 9";
+        assert_eq!(one(&mut conn, select).await, written, "from the lead: {from_lead}");
+        survivors_are_equal(&cluster, 2).await;
+    }
+}
+
 #[tokio::test]
 async fn a_write_under_way_on_the_lost_lead_is_applied_once() {
     let (cluster, mut conn) = stage(Kind::MariaDb).await;

@@ -114,7 +114,12 @@ impl<'a, S> Digesting<'a, S> {
         }
     }
 
-    pub fn finish(self) -> u128 {
+    /// The digest of what passed, and of the values that the statement gave to user variables.
+    pub fn finish(mut self, assigned: &[Vec<u8>]) -> u128 {
+        for literal in assigned {
+            self.digest.update(&literal.len().to_le_bytes());
+            self.digest.update(literal);
+        }
         self.digest.digest128()
     }
 }

@@ -30,11 +30,9 @@ impl<W: World> Session<W> {
         let mut attempts = 0;
         loop {
             let reader = self.settle_reader().await;
-            let result = self.read_on(reader, statement, sink).await;
+            let result = self.read_and_capture(reader, statement, sink).await;
             match result {
-                Ok(reply) => {
-                    self.capture_variables(reader, &statement.analysis.user_variables_written)
-                        .await?;
+                Ok(Answered { reply, .. }) => {
                     self.note_implicit_transaction(reader);
                     return Ok(reply.last_frame);
                 }
@@ -106,14 +104,14 @@ impl<W: World> Session<W> {
             let backend = self.current_reader();
             let mut digesting = Digesting::new(sink);
             let result = self.read_on_transaction_leg(backend, statement, &mut digesting).await;
-            let digest = digesting.finish();
             match result {
                 // The leg works, but what it shows now may be newer than what the client has seen: another leg must show the same.
                 Ok(None) => match self.doomed() {
                     Some(doomed) => return Err(doomed),
                     None => self.move_transaction(backend).await?,
                 },
-                Ok(Some(reply)) => {
+                Ok(Some(Answered { reply, assigned })) => {
+                    let digest = digesting.finish(&assigned);
                     let bound = self.group.settings.verified_reads;
                     let still_open = reply
                         .reply
@@ -126,8 +124,6 @@ impl<W: World> Session<W> {
                     if !still_open && self.transaction.as_ref().is_some_and(|t| t.lead.is_none()) {
                         self.transaction = None;
                     }
-                    self.capture_variables(backend, &statement.analysis.user_variables_written)
-                        .await?;
                     return Ok(reply.last_frame);
                 }
                 Err(error) => {
@@ -153,9 +149,9 @@ impl<W: World> Session<W> {
         backend: BackendId,
         statement: &Statement,
         sink: &mut S,
-    ) -> Result<Option<LegReply>, LegError> {
+    ) -> Result<Option<Answered>, LegError> {
         if !matches!(self.slot(backend), Slot::Away(_)) {
-            return self.read_on(backend, statement, sink).await.map(Some);
+            return self.read_and_capture(backend, statement, sink).await.map(Some);
         }
         let Slot::Away(handle) = std::mem::replace(self.slot(backend), Slot::Closed) else {
             return Err(LegError::Protocol("the leg is not at hand".into()));
@@ -196,12 +192,11 @@ impl<W: World> Session<W> {
             .await?;
         // Before the leg goes back to work, which may be to wait for a lock.
         let names = &statement.analysis.user_variables_written;
-        if let Some(literals) = ask_user_variables(&mut follower.leg, names).await {
-            self.record_user_variables(names, literals);
-            follower.leg.state_version = self.state.version();
-        }
+        let assigned = ask_user_variables(&mut follower.leg, names).await?;
+        self.record_user_variables(names, &assigned);
+        follower.leg.state_version = self.state.version();
         *self.slot(backend) = Slot::Away(follower.start());
-        Ok(Some(reply))
+        Ok(Some(Answered { reply, assigned }))
     }
 
     /// A transaction that has lost the leg on `lost`, or its snapshot there: goes on where its reads give the same answers, or is rolled back. Never under a share.
@@ -294,10 +289,9 @@ impl<W: World> Session<W> {
         for (statement, expected) in reads {
             let mut discard = Discard;
             let mut digesting = Digesting::new(&mut discard);
-            let reply = self.read_on(backend, &statement, &mut digesting).await;
-            let digest = digesting.finish();
-            match reply {
-                Ok(_) if digest == expected => {}
+            let answered = self.read_and_capture(backend, &statement, &mut digesting).await;
+            match answered {
+                Ok(Answered { assigned, .. }) if digesting.finish(&assigned) == expected => {}
                 Ok(_) => return Err(SessionError::Retry("another server shows another snapshot".into())),
                 Err(error) => {
                     return Err(SessionError::Retry(format!(
@@ -317,28 +311,43 @@ impl<W: World> Session<W> {
         Ok(())
     }
 
-    /// Fetches the values of user variables from the leg that assigned them, for the other legs.
-    pub(super) async fn capture_variables(&mut self, backend: BackendId, names: &[Name]) -> Result<(), SessionError> {
+    /// A read on a leg at hand, and the values that it gave to user variables: without them it is not done.
+    async fn read_and_capture<S: ReplySink>(
+        &mut self,
+        backend: BackendId,
+        statement: &Statement,
+        sink: &mut S,
+    ) -> Result<Answered, LegError> {
+        let reply = self.read_on(backend, statement, sink).await?;
+        let names = &statement.analysis.user_variables_written;
+        let assigned = self.capture_variables(backend, names).await?;
+        Ok(Answered { reply, assigned })
+    }
+
+    /// Fetches the values of user variables from the leg at hand that assigned them, for the other legs.
+    pub(super) async fn capture_variables(
+        &mut self,
+        backend: BackendId,
+        names: &[Name],
+    ) -> Result<Vec<Vec<u8>>, LegError> {
         if names.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let Slot::Mine(leg) = self.slot(backend) else {
-            // A leg at work as a follower was asked before it went back to work.
-            return Ok(());
+            return Err(LegError::Lost("the leg is not at hand".into()));
         };
-        if let Some(literals) = ask_user_variables(leg, names).await {
-            self.record_user_variables(names, literals);
-        }
+        let literals = ask_user_variables(leg, names).await?;
+        self.record_user_variables(names, &literals);
         let version = self.state.version();
         if let Slot::Mine(leg) = self.slot(backend) {
             leg.state_version = version;
         }
-        Ok(())
+        Ok(literals)
     }
 
-    fn record_user_variables(&mut self, names: &[Name], literals: Vec<Vec<u8>>) {
+    fn record_user_variables(&mut self, names: &[Name], literals: &[Vec<u8>]) {
         for (name, literal) in names.iter().zip(literals) {
-            self.state.record_user_variable(name.as_bytes(), &literal);
+            self.state.record_user_variable(name.as_bytes(), literal);
         }
     }
 
@@ -391,17 +400,25 @@ impl<W: World> Session<W> {
     }
 }
 
-/// The values of user variables on a leg, as literals; `None` if there are none to ask for, or the leg does not answer.
-async fn ask_user_variables<L: Leg>(leg: &mut OpenLeg<L>, names: &[Name]) -> Option<Vec<Vec<u8>>> {
+/// A read that is done.
+struct Answered {
+    reply: LegReply,
+    /// What it gave to user variables, as literals.
+    assigned: Vec<Vec<u8>>,
+}
+
+/// The values of user variables on a leg, as literals.
+async fn ask_user_variables<L: Leg>(leg: &mut OpenLeg<L>, names: &[Name]) -> Result<Vec<Vec<u8>>, LegError> {
     if names.is_empty() {
-        return None;
+        return Ok(Vec::new());
     }
     let names: Vec<&[u8]> = names.iter().map(Name::as_bytes).collect();
     let question = Body::query(&value::user_variable_question(&names));
     let mut collect = Collect::default();
-    leg.run(&[], &question, &mut collect).await.ok()?;
-    let answers = value::read_one_row(&collect)?;
-    Some(value::user_variable_literals(&answers).collect())
+    leg.run(&[], &question, &mut collect).await?;
+    let answers = value::read_one_row(&collect);
+    let answers = answers.ok_or_else(|| LegError::Protocol("user variables were not told".into()))?;
+    Ok(value::user_variable_literals(&answers).collect())
 }
 
 /// Whether a read begins a transaction under `autocommit=0`, as it does on a server when it opens a table.

@@ -4,7 +4,7 @@
 
 use super::{Session, Slot};
 use crate::error::SessionError;
-use crate::io::{BackendId, ClientReply, LegReply, World};
+use crate::io::{BackendId, ClientReply, LegError, LegReply, World};
 use crate::state::StateKey;
 use crate::statement::Statement;
 use crate::value;
@@ -33,20 +33,26 @@ impl<W: World> Session<W> {
         if ends_transaction {
             self.end_implicitly().await?;
         }
-        let (backend, reply) = self.run_on_current(statement, sink).await?;
-        if reply.reply.err().is_none() {
-            self.journal(backend, items, text).await;
+        let mut attempts = 0;
+        loop {
+            let (backend, reply) = self.run_on_current(statement, sink).await?;
+            if reply.reply.err().is_some() {
+                return Ok(reply.last_frame);
+            }
+            match self.journal(backend, items, text).await {
+                Ok(()) => return Ok(reply.last_frame),
+                // Its values are lost with the leg, so it is not done.
+                Err(error) => self.current_leg_failed(backend, error, &mut attempts).await?,
+            }
         }
-        Ok(reply.last_frame)
     }
 
-    async fn journal(&mut self, backend: BackendId, items: &[SetItem], text: &[u8]) {
+    async fn journal(&mut self, backend: BackendId, items: &[SetItem], text: &[u8]) -> Result<(), LegError> {
         for item in items {
             match item.scope {
                 SetScope::User if !item.literal => {
                     let names = std::slice::from_ref(&item.name);
-                    // A leg that fails here fails the client's next statement, and that one's failover tells what is known.
-                    let _ = self.capture_variables(backend, names).await;
+                    self.capture_variables(backend, names).await?;
                 }
                 SetScope::Session if !item.literal => {
                     let name = value::escape_backticks(item.name.as_bytes());
@@ -60,6 +66,7 @@ impl<W: World> Session<W> {
             }
         }
         self.mark_told(backend);
+        Ok(())
     }
 
     fn mark_told(&mut self, backend: BackendId) {

@@ -15,7 +15,7 @@ use crate::order::Share;
 use crate::statement::{Statement, insert_id, outcome_of, query_payload};
 use bytes::{Bytes, BytesMut};
 use grove_recovery_log::{Entry, LoggedStatement, Outcome, ResultOutcome};
-use grove_sql::Class;
+use grove_sql::{Class, Name};
 use std::sync::Arc;
 
 impl<W: World> Session<W> {
@@ -81,7 +81,7 @@ impl<W: World> Session<W> {
                         self.repeat_on_followers(lead, statement, clock, outcome, (share, Arc::clone(hold)))
                             .await?;
                     }
-                    self.capture_variables(lead, &statement.analysis.user_variables_written)
+                    self.capture_anywhere(&statement.analysis.user_variables_written)
                         .await?;
                     return Ok(reply.last_frame);
                 }
@@ -101,6 +101,20 @@ impl<W: World> Session<W> {
                 }
             }
         }
+    }
+
+    /// What the statement assigned, from the first leg that still says it: all have executed it.
+    async fn capture_anywhere(&mut self, names: &[Name]) -> Result<(), SessionError> {
+        let mut failure = LegError::Lost("no leg is left".into());
+        for backend in self.group.view().online.clone() {
+            match self.capture_variables(backend, names).await {
+                Ok(_) => return Ok(()),
+                Err(error) => failure = error,
+            }
+        }
+        Err(SessionError::Fatal(format!(
+            "what a statement assigned is not known: {failure}"
+        )))
     }
 
     /// Opens a leg on every online server and tells it the session's state.

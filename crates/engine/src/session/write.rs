@@ -129,6 +129,10 @@ impl<W: World> Session<W> {
                 } else {
                     self.after_error(lead, statement, context, outcome, share).await?;
                 }
+                // A statement that failed half way leaves what it assigned. If the lead is lost here, nobody knows of it, on any server.
+                let _ = self
+                    .capture_variables(lead, &statement.analysis.user_variables_written)
+                    .await;
                 return Ok(reply.last_frame);
             }
             let warnings = reply.reply.ok().map_or(0, |ok| ok.warnings);
@@ -149,8 +153,14 @@ impl<W: World> Session<W> {
             } else {
                 self.pass_on(lead, statement, context, outcome, generated_id, share);
             }
-            self.capture_variables(lead, &statement.analysis.user_variables_written)
-                .await?;
+            let captured = self
+                .capture_variables(lead, &statement.analysis.user_variables_written)
+                .await;
+            if let (Err(error), true) = (captured, still_open) {
+                return Err(SessionError::Retry(format!(
+                    "the lead was lost with what it assigned: {error}"
+                )));
+            }
             if !still_open {
                 // A statement that was not understood has committed by itself, on the followers too.
                 self.finish_committed().await?;
