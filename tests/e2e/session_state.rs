@@ -129,6 +129,7 @@ async fn last_statement(place: Place) -> Notes {
         "SELECT LAST_INSERT_ID() > 0",
         "INSERT IGNORE INTO n (v) VALUES (5)",
         "SHOW WARNINGS",
+        "SELECT ROW_COUNT()",
         "SELECT 1 / 0",
         "SHOW WARNINGS",
         "SELECT nothing",

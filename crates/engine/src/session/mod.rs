@@ -63,7 +63,7 @@ pub struct Session<W: World> {
     closed_statements: Vec<u32>,
     /// The answer to SHOW WARNINGS after an autocommit write, asked for before its COMMIT cleared it.
     warnings: Option<LegReplyBytes>,
-    /// What ROW_COUNT() says after the last statement, if that was a write.
+    /// What ROW_COUNT() says after the last statement, if that was a write in a transaction, or in Grove's own around it.
     row_count: Option<i64>,
 }
 
@@ -142,15 +142,16 @@ impl<W: World> Session<W> {
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
         let class = statement.analysis.class;
+        let row_count = self.row_count.take();
         if statement.analysis.flags.is_show_warnings_or_errors {
             if let Some(kept) = self.kept_warnings(statement) {
                 sink.forward(&kept.frames).await.map_err(SessionError::Fatal)?;
+                self.row_count = Some(-1);
                 return Ok(kept.last_frame);
             }
         } else {
             self.warnings = None;
         }
-        let row_count = self.row_count.take();
         let result = match (self.doomed(), row_count) {
             (Some(doomed), _) if !matches!(class, Class::Rollback { .. }) => Err(doomed),
             (_, Some(count)) if class == Class::Read && !statement.analysis.row_count_columns.is_empty() => {
@@ -158,12 +159,7 @@ impl<W: World> Session<W> {
             }
             _ => self.dispatch(class, statement, sink).await,
         };
-        let result = self.after(result).await;
-        self.row_count = result
-            .as_ref()
-            .ok()
-            .and_then(|frame| self.row_count_after(&statement.analysis, frame));
-        result
+        self.after(result).await
     }
 
     /// What the client is told if its transaction cannot be committed because a follower cannot execute it.

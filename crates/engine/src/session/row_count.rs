@@ -9,28 +9,19 @@ use crate::io::{ClientReply, Collect, World};
 use crate::statement::{Body, Statement};
 use crate::value::frames;
 use bytes::BytesMut;
-use grove_sql::{Analysis, Class};
-use grove_wire::OkPacket;
+use grove_wire::Reply;
 use grove_wire::packet::{HEADER_LEN, encode_frames};
 
 /// Header and NULL bitmap of a binary row of one column.
 const BINARY_ROW_PREFIX: usize = 2;
 
 impl<W: World> Session<W> {
-    /// What ROW_COUNT() is to say after a write that was answered with `frame`, if that is known.
-    pub(super) fn row_count_after(&self, analysis: &Analysis, frame: &[u8]) -> Option<i64> {
-        if !matches!(analysis.class, Class::Write(_)) {
-            return None;
-        }
-        let payload = frame.get(HEADER_LEN..)?;
-        match payload.first()? {
-            0xFF => Some(-1),
-            0 => {
-                let ok = OkPacket::parse(payload, self.identity.capabilities).ok()?;
-                i64::try_from(ok.affected_rows).ok()
-            }
-            _ => None,
-        }
+    /// Takes note of the lead's answer to a write.
+    pub(super) fn note_row_count(&mut self, reply: &Reply) {
+        self.row_count = match (reply.err(), reply.ok()) {
+            (Some(_), _) => Some(-1),
+            (None, ok) => ok.and_then(|ok| i64::try_from(ok.affected_rows).ok()),
+        };
     }
 
     /// Runs a query for ROW_COUNT() and puts `count` into its row.

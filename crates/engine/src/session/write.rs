@@ -119,6 +119,7 @@ impl<W: World> Session<W> {
                 }
             };
             let outcome = outcome_of(&reply.reply);
+            self.note_row_count(&reply.reply);
             if reply.reply.err().is_some() {
                 if alone {
                     fate.abandon();
