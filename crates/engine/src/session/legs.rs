@@ -109,8 +109,11 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// The server to read from now. A session that moves waits for the commits that the old server may already have shown.
+    /// The server to read from now. A session that moves, or comes back, waits for the commits that the other server may already have shown.
     pub(super) async fn settle_reader(&mut self) -> BackendId {
+        if std::mem::take(&mut self.has_read_elsewhere) {
+            self.group.commits.settled().await;
+        }
         if !self.group.is_online(self.reader) {
             let next = self.group.choose_reader();
             self.group.count_reader(self.reader, false);

@@ -53,6 +53,8 @@ pub struct Session<W: World> {
     slots: Vec<Slot<W>>,
     /// The server that it reads from.
     reader: BackendId,
+    /// It has read from another one since, which may have shown commits that `reader` has not executed yet.
+    has_read_elsewhere: bool,
     transaction: Option<Transaction>,
     /// While `LOCK TABLES` or an XA transaction is in force.
     mirrored: Option<Mirrored>,
@@ -112,6 +114,7 @@ impl<W: World> Session<W> {
             closed_statements: Vec::new(),
             warnings: None,
             row_count: None,
+            has_read_elsewhere: false,
         };
         session.reader_leg().await?;
         Ok(session)

@@ -101,7 +101,11 @@ impl<W: World> Session<W> {
         }
         let mut attempts = 0;
         loop {
-            let backend = self.current_reader();
+            let has_leg = self.transaction.as_ref().and_then(|t| t.reader.or(t.lead));
+            let backend = match has_leg {
+                Some(backend) => backend,
+                None => self.settle_reader().await,
+            };
             let mut digesting = Digesting::new(sink);
             let result = self.read_on_transaction_leg(backend, statement, &mut digesting).await;
             match result {
@@ -117,6 +121,7 @@ impl<W: World> Session<W> {
                         .reply
                         .status()
                         .is_none_or(|s| s.contains(grove_wire::StatusFlags::IN_TRANS));
+                    self.has_read_elsewhere |= backend != self.reader;
                     if let Some(transaction) = &mut self.transaction {
                         transaction.reader.get_or_insert(backend);
                         transaction.reads.remember(statement.clone(), digest, bound);

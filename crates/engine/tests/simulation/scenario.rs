@@ -215,8 +215,8 @@ fn draw_settings(random: &mut Random) -> Settings {
     Settings {
         read_policy: random.pick(&policies),
         read_committed: random.pick(&[ReadCommitted::Gate, ReadCommitted::Upgrade]),
-        follower_lock_wait: Duration::from_millis(random.pick(&[20, 200, 200])),
-        late_lock_wait: Duration::from_millis(random.pick(&[0, 100, 2000])),
+        follower_lock_wait: Duration::from_millis(random.pick(&[1, 20, 200])),
+        late_lock_wait: Duration::from_millis(random.pick(&[0, 0, 2000])),
         gate_wait: Duration::from_secs(random.pick(&[5, 50])),
         verified_reads: random.pick(&[2, 4096, 4096]),
         ..Settings::default()
