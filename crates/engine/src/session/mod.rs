@@ -4,6 +4,7 @@
 //! writes). Invariants: a session reads from one server while that is healthy; every online server has a leg in every transaction that
 //! commits writes; a server without its part of a committed transaction is evicted.
 
+mod broadcast;
 mod commit;
 mod end;
 mod gates;
@@ -137,8 +138,8 @@ impl<W: World> Session<W> {
 
     /// Runs one statement. All frames of the reply but the last go to `sink`; the last is returned, for the caller to send.
     ///
-    /// The future must be run to its end: a statement that commits by itself may be between two servers. To stop it early, use an
-    /// [`Interrupter`]. A decided COMMIT is safe: it goes on without the session.
+    /// Dropping the future ends the session and rolls its transaction back. A decided COMMIT, and a statement that commits by itself once it has
+    /// been sent, go on without the session. To stop only what is running, use an [`Interrupter`].
     pub async fn execute<S: ClientReply>(
         &mut self,
         statement: &Statement,

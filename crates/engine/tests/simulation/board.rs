@@ -32,8 +32,6 @@ pub struct Notes {
     pub violations: Vec<String>,
     pub commits: u64,
     pub errors: BTreeMap<u16, u64>,
-    /// A client went away inside a COMMIT or a statement that commits by itself.
-    pub cut_off: bool,
 }
 
 impl Board {

@@ -28,11 +28,7 @@ pub async fn check(around: &Surroundings, doors: &SimulatedServers, log: &Memory
         let left = !online.iter().any(|other| other.id == server.id);
         if left && !injured.lock().unwrap().contains(&server.id) {
             let reason = &around.group.statuses()[usize::from(server.id)].reason;
-            // Nobody may drop a statement that commits by itself, see `Session::execute`; whoever does loses the server that ran it.
-            let is_consequence = reason.contains("was cut off while it ran there") && around.board.notes().cut_off;
-            if !is_consequence {
-                violations.push(format!("s{} was evicted without a fault: {reason}", server.id));
-            }
+            violations.push(format!("s{} was evicted without a fault: {reason}", server.id));
         }
     }
     if let Err(error) = tokio::time::timeout(REST, all_gates_are_open(around))

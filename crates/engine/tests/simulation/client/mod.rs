@@ -193,6 +193,8 @@ impl Client {
                     let reopened = self.around.open_session(self.id as u32).await;
                     self.session = reopened?;
                     self.last_insert_id = Some(0);
+                    // What a session has seen binds that session only, see docs/consistency.md.
+                    self.seen.clear();
                     (self.level, self.autocommit, prepared_session) = (Level::RepeatableRead, true, false);
                 }
                 Err(Stop::Wrong(what)) => return Err(what),

@@ -47,7 +47,6 @@ impl Client {
             result = self.session.execute(&statement, &mut sink) => result,
             () = tokio::time::sleep(Duration::from_millis(patience.unwrap_or(0))), if patience.is_some() => {
                 self.around.trace.event(&[82, self.id as u64], || format!("client {} leaves", self.id));
-                self.around.board.notes().cut_off |= decisive;
                 return Err(Stop::Left);
             }
         };

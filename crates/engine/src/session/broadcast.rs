@@ -1,0 +1,209 @@
+//! A statement that commits by itself, on its way: the lead, then every other server, then the log.
+//!
+//! Once it has been sent to the lead nobody may stop in the middle, because the servers would differ: a task of its own carries it out, whatever
+//! becomes of the session. Invariant: when the task ends, every server that is online has executed the statement, or none has.
+
+use super::LegOf;
+use super::insert_id::forces_insert_id;
+use crate::follower::agree;
+use crate::gate::Hold;
+use crate::group::{Group, Verdict};
+use crate::interrupt::Running;
+use crate::io::{BackendId, Discard, LegError, LegReply, ReplySink, World};
+use crate::order::Share;
+use crate::statement::{Statement, insert_id, outcome_of, query_payload};
+use bytes::Bytes;
+use grove_recovery_log::{Entry, LoggedStatement, Outcome, ResultOutcome};
+use grove_sql::Class;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Everything that the task needs.
+pub(super) struct Broadcast<W: World> {
+    pub group: Arc<Group<W>>,
+    pub statement: Statement,
+    /// The whole session state, for the log; every leg has been told.
+    pub state: Vec<Bytes>,
+    /// The statement that sets clock and chance.
+    pub clock: Vec<Bytes>,
+    pub running: Arc<Running>,
+    pub lead: Box<LegOf<W>>,
+    pub followers: Vec<Box<LegOf<W>>>,
+    /// The epoch's share and the gates: released when every server has it.
+    pub _guards: (Arc<Share>, Arc<Hold>),
+}
+
+/// A statement that was carried out.
+pub(super) struct Done<W: World> {
+    /// The lead's answer.
+    pub reply: LegReply,
+    /// Legs that go back to the session.
+    pub legs: Vec<Box<LegOf<W>>>,
+    /// Whether the log has it.
+    pub logged: Result<(), String>,
+}
+
+/// The way of the lead's answer to the session. Without a session the rest is thrown away.
+pub(super) struct Pipe(pub mpsc::Sender<Bytes>);
+
+impl ReplySink for Pipe {
+    async fn forward(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let _ = self.0.send(Bytes::copy_from_slice(bytes)).await;
+        Ok(())
+    }
+}
+
+impl<W: World> Broadcast<W> {
+    /// An error says that the lead's connection was lost on the way. The lead has then left the group, unless it is the last server.
+    pub async fn carry_out(mut self, mut pipe: Pipe) -> Result<Done<W>, LegError> {
+        let run = self
+            .lead
+            .run_for_client(&self.clock, &self.statement.body, &mut pipe, &self.running);
+        let reply = match run.await {
+            Ok(reply) => reply,
+            Err(error) => {
+                let lead = self.lead.backend;
+                if !matches!(self.group.verify(lead, &error).await, Ok(Verdict::Evicted)) {
+                    self.group.evict(
+                        lead,
+                        "lost its connection in the middle of a statement that commits by itself",
+                    );
+                }
+                return Err(error);
+            }
+        };
+        drop(pipe);
+        let outcome = outcome_of(&reply.reply);
+        if stopped_in_the_middle(&self.statement, &outcome) {
+            let reason = "a statement that may have done part of its work was interrupted on it";
+            self.group.evict(self.lead.backend, reason);
+        } else if worth_repeating(&outcome) {
+            return Ok(self.repeat(reply, outcome).await);
+        }
+        let Self {
+            lead, mut followers, ..
+        } = self;
+        followers.push(lead);
+        Ok(Done {
+            reply,
+            legs: followers,
+            logged: Ok(()),
+        })
+    }
+
+    /// Everybody else executes what the lead has executed, and the log gets it.
+    async fn repeat(self, reply: LegReply, outcome: Outcome) -> Done<W> {
+        let Self {
+            group,
+            statement,
+            state,
+            clock,
+            lead,
+            mut followers,
+            ..
+        } = self;
+        for &backend in &group.view().online {
+            if backend != lead.backend && !followers.iter().any(|leg| leg.backend == backend) {
+                group.evict(backend, "could not be given a statement that the lead has executed");
+            }
+        }
+        let mut prelude = clock.clone();
+        let id = insert_id(&outcome);
+        if forces_insert_id(&statement) && id > 0 {
+            prelude.push(query_payload(format!("SET INSERT_ID={id}").as_bytes()));
+        }
+        let runs = followers.iter_mut().map(|leg| repeat(leg, &prelude, &statement));
+        let replies: Vec<(BackendId, Result<LegReply, LegError>)> = futures_util::future::join_all(runs).await;
+        let mut legs = vec![lead];
+        for (leg, (backend, result)) in followers.into_iter().zip(replies) {
+            let reason = match result {
+                Ok(reply) if agree(&outcome, &outcome_of(&reply.reply)) => {
+                    legs.push(leg);
+                    continue;
+                }
+                Ok(reply) => format!(
+                    "answered differently from the lead: {:?} instead of {:?}",
+                    outcome_of(&reply.reply).results,
+                    outcome.results
+                ),
+                Err(error) => format!("lost in the middle of a statement that commits by itself: {error}"),
+            };
+            group.evict(backend, &reason);
+        }
+        let logged = LoggedStatement {
+            body: statement.body.logged(),
+            context: state.into_iter().chain(clock).collect(),
+            outcome,
+        };
+        let appended = group.log.append(Entry::Standalone(logged)).await;
+        Done {
+            reply,
+            legs,
+            logged: appended.map(|_| ()).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+async fn repeat<L: crate::io::Leg>(
+    leg: &mut crate::leg::OpenLeg<L>,
+    prelude: &[Bytes],
+    statement: &Statement,
+) -> (BackendId, Result<LegReply, LegError>) {
+    let backend = leg.backend;
+    for _ in 0..10 {
+        match leg.run(prelude, &statement.body, &mut Discard).await {
+            Ok(reply) if is_lock_wait(&outcome_of(&reply.reply)) => {}
+            other => return (backend, other),
+        }
+    }
+    (backend, leg.run(prelude, &statement.body, &mut Discard).await)
+}
+
+fn is_lock_wait(outcome: &Outcome) -> bool {
+    matches!(outcome.results.last(), Some(ResultOutcome::Err { code: 1205 | 1213 }))
+}
+
+/// Whether a statement ended in the middle for a reason that another server need not have. A routine, or a statement that was not understood,
+/// may have committed part of its work by then.
+fn stopped_in_the_middle(statement: &Statement, outcome: &Outcome) -> bool {
+    let first_word = statement.body.text().trim_ascii_start();
+    let is_query = [
+        b"select".as_slice(),
+        b"with",
+        b"(",
+        b"insert",
+        b"update",
+        b"delete",
+        b"replace",
+    ]
+    .iter()
+    .any(|word| {
+        first_word
+            .get(..word.len())
+            .is_some_and(|w| w.eq_ignore_ascii_case(word))
+    });
+    let may_be_partial = match statement.analysis.class {
+        Class::Call => true,
+        // A single query is atomic whatever it calls.
+        Class::Unknown => !is_query,
+        _ => false,
+    };
+    // Lock wait, deadlock, interrupted, and the two servers' statement time limits (ER_QUERY_TIMEOUT, ER_STATEMENT_TIMEOUT).
+    may_be_partial
+        && matches!(
+            outcome.results.last(),
+            Some(ResultOutcome::Err {
+                code: 1205 | 1213 | 1317 | 3024 | 1969
+            })
+        )
+}
+
+/// A statement that the parser refused (1064), or that only waited for a lock or was interrupted, has done nothing.
+fn worth_repeating(outcome: &Outcome) -> bool {
+    !matches!(
+        outcome.results.as_slice(),
+        [ResultOutcome::Err {
+            code: 1064 | 1205 | 1213 | 1317
+        }]
+    )
+}
