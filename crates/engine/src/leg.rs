@@ -22,6 +22,8 @@ pub(crate) struct OpenLeg<L: Leg> {
     pub in_transaction: bool,
     /// Whether `SET TIMESTAMP` is in force, which a client's own read must not see.
     pub clock_is_set: bool,
+    /// Whether statements of a transaction that was rolled back were never executed here, so that LAST_INSERT_ID() may be an older one.
+    pub missed_insert_ids: bool,
     /// When the session last took it up, on the engine's clock.
     pub used_at: Duration,
     leg: L,
@@ -37,6 +39,7 @@ impl<L: Leg> OpenLeg<L> {
             state_version: 0,
             in_transaction: false,
             clock_is_set: false,
+            missed_insert_ids: false,
             used_at: Duration::ZERO,
             leg,
             gone,

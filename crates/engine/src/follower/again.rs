@@ -85,6 +85,7 @@ impl<W: World> Follower<W> {
         // The rows of such a table are rolled back like others, so they need a transaction too.
         let begun = self.leg.in_transaction;
         let mut context = if begun { Vec::new() } else { self.opening.begin.clone() };
+        self.leg.missed_insert_ids |= self.executed < self.entries.len();
         for at in self.executed..self.entries.len() {
             let executed = Arc::clone(&self.entries[at].0);
             context.extend(executed.context.iter().cloned());

@@ -352,6 +352,7 @@ impl<W: World> Session<W> {
         });
         let (slots, replies): (Vec<_>, Vec<_>) = futures_util::future::join_all(ends).await.into_iter().unzip();
         self.slots = slots;
+        self.tell_missed_insert_ids().await;
         self.close_statements().await;
         replies.into_iter().flatten().collect()
     }

@@ -5,6 +5,7 @@ use crate::error::SessionError;
 use crate::io::{BackendId, LegError, World};
 use crate::state::InsertIdDoubt;
 use crate::statement::{Statement, insert_id, set_last_insert_id};
+use crate::value::Answer;
 use bytes::Bytes;
 use grove_recovery_log::Outcome;
 use grove_sql::{Class, WriteKind};
@@ -18,16 +19,53 @@ impl<W: World> Session<W> {
         if !statement.analysis.flags.uses_last_insert_id {
             return None;
         }
-        let lead = self.transaction.as_ref().and_then(|t| t.lead);
-        let answer = match (self.state.insert_id_doubt, lead) {
-            (InsertIdDoubt::None, _) => return Some(set_last_insert_id(self.state.last_insert_id)),
-            (InsertIdDoubt::Reply, Some(lead)) => self.ask(lead, LAST_INSERT_ID).await,
-            _ => self.ask_wherever(self.current_reader(), LAST_INSERT_ID).await,
-        };
-        let answer = answer?;
-        self.state.last_insert_id = std::str::from_utf8(&answer.first()?.plain).ok()?.parse().ok()?;
-        self.state.insert_id_doubt = InsertIdDoubt::None;
+        if self.state.insert_id_doubt != InsertIdDoubt::None {
+            let answer = match self.who_knows_insert_id() {
+                (backend, InsertIdDoubt::Reply) => self.ask(backend, LAST_INSERT_ID).await,
+                (backend, _) => self.ask_wherever(backend, LAST_INSERT_ID).await,
+            };
+            self.learn_insert_id(answer?.first()?)?;
+        }
         Some(set_last_insert_id(self.state.last_insert_id))
+    }
+
+    /// A ROLLBACK does not take LAST_INSERT_ID() back: legs that missed statements of the transaction are told. All legs are at hand and at rest.
+    pub(super) async fn tell_missed_insert_ids(&mut self) {
+        let missed = |slot: &Slot<W>| matches!(slot, Slot::Mine(leg) if leg.missed_insert_ids);
+        if !self.slots.iter().any(missed) {
+            return;
+        }
+        if self.state.insert_id_doubt != InsertIdDoubt::None {
+            let (backend, _) = self.who_knows_insert_id();
+            // If that server is lost, the replies have told as much as anybody knows.
+            if let Some([answer, ..]) = self.ask(backend, LAST_INSERT_ID).await.as_deref() {
+                let _ = self.learn_insert_id(answer);
+            }
+        }
+        let known = [set_last_insert_id(self.state.last_insert_id)];
+        for slot in self.slots.iter_mut().filter(|slot| missed(slot)) {
+            if let Slot::Mine(leg) = slot {
+                leg.missed_insert_ids = false;
+                if leg.tell(&known).await.is_err() {
+                    *slot = Slot::Closed;
+                }
+            }
+        }
+    }
+
+    /// The server that has seen what last changed LAST_INSERT_ID(), and how it was changed.
+    fn who_knows_insert_id(&self) -> (BackendId, InsertIdDoubt) {
+        let lead = self.transaction.as_ref().and_then(|t| t.lead);
+        match (self.state.insert_id_doubt, lead) {
+            (InsertIdDoubt::Reply, Some(lead)) => (lead, InsertIdDoubt::Reply),
+            _ => (self.current_reader(), InsertIdDoubt::Read),
+        }
+    }
+
+    fn learn_insert_id(&mut self, answer: &Answer) -> Option<()> {
+        self.state.last_insert_id = std::str::from_utf8(&answer.plain).ok()?.parse().ok()?;
+        self.state.insert_id_doubt = InsertIdDoubt::None;
+        Some(())
     }
 
     /// The first auto-increment value that a statement generated, if any. An upsert of several rows that only updated reports the key of the

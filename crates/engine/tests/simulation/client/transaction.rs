@@ -54,7 +54,6 @@ impl Client {
             let effects = std::mem::take(&mut open.effects);
             self.settle(&effects, Verdict::RolledBack);
         }
-        self.last_insert_id = None;
         if next != Next::Gone || self.random.chance(300) {
             let was_open = self.session.in_transaction();
             let code = self.execute(&Sql::Rollback).await?.code();
