@@ -305,6 +305,27 @@ async fn a_write_under_way_on_the_lost_lead_is_applied_once() {
 }
 
 #[tokio::test]
+async fn a_definition_under_way_on_the_lost_lead_is_carried_out_and_temporary_tables_stay() {
+    let (cluster, mut conn) = stage(Kind::MariaDb).await;
+    run(
+        &mut conn,
+        &["CREATE TEMPORARY TABLE mine (a INT)", "INSERT INTO mine VALUES (3)"],
+    )
+    .await;
+    let working = tokio::spawn(async move {
+        let result = conn.query_drop("CREATE TABLE made AS SELECT SLEEP(2) AS a").await;
+        (conn, result)
+    });
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    cluster.lead().await.unwrap().kill().await;
+    let (mut conn, result) = working.await.unwrap();
+    result.unwrap();
+    assert_eq!(one(&mut conn, "SELECT a FROM mine").await, "3");
+    assert_eq!(one(&mut conn, "SELECT COUNT(*) FROM made").await, "1");
+    survivors_are_equal(&cluster, 2).await;
+}
+
+#[tokio::test]
 async fn a_read_under_way_on_a_lost_server_is_repeated_on_another() {
     let (cluster, mut conn) = stage(Kind::MariaDb).await;
     let victim = reader(&cluster, &mut conn).await;

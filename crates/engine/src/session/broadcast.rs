@@ -43,6 +43,13 @@ pub(super) struct Done<W: World> {
     pub logged: Result<(), String>,
 }
 
+/// The lead's connection was lost on the way.
+pub(super) struct LostLead<W: World> {
+    pub error: LegError,
+    /// The other legs: nothing was sent to them.
+    pub legs: Vec<Box<LegOf<W>>>,
+}
+
 /// The way of the lead's answer to the session. Without a session the rest is thrown away.
 pub(super) struct Pipe(pub mpsc::Sender<Bytes>);
 
@@ -54,8 +61,8 @@ impl ReplySink for Pipe {
 }
 
 impl<W: World> Broadcast<W> {
-    /// An error says that the lead's connection was lost on the way. The lead has then left the group, unless it is the last server.
-    pub async fn carry_out(mut self, mut pipe: Pipe) -> Result<Done<W>, LegError> {
+    /// After a loss the lead has left the group, unless it is the last server.
+    pub async fn carry_out(mut self, mut pipe: Pipe) -> Result<Done<W>, LostLead<W>> {
         let run = self
             .lead
             .run_for_client(&self.clock, &self.statement.body, &mut pipe, &self.running);
@@ -69,7 +76,8 @@ impl<W: World> Broadcast<W> {
                         "lost its connection in the middle of a statement that commits by itself",
                     );
                 }
-                return Err(error);
+                let legs = self.followers;
+                return Err(LostLead { error, legs });
             }
         };
         drop(pipe);

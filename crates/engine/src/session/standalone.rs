@@ -73,18 +73,16 @@ impl<W: World> Session<W> {
             client.map_err(SessionError::Fatal)?;
             match carried_out.map_err(|error| SessionError::Fatal(format!("a statement was cut off: {error}")))? {
                 Ok(done) => {
-                    for leg in done.legs {
-                        let backend = leg.backend;
-                        *self.slot(backend) = Slot::Mine(leg);
-                    }
+                    self.put_back(done.legs);
                     done.logged.map_err(SessionError::Fatal)?;
                     self.note_insert_id(insert_id(&outcome_of(&done.reply.reply)));
                     self.capture_anywhere(&statement.analysis.user_variables_written)
                         .await?;
                     return Ok(done.reply.last_frame);
                 }
-                Err(error) => {
-                    let verdict = self.after_failure(lead, error, &mut attempts).await?;
+                Err(lost) => {
+                    self.put_back(lost.legs);
+                    let verdict = self.after_failure(lead, lost.error, &mut attempts).await?;
                     if !sink.start_over() {
                         return Err(SessionError::Fatal("the lead died in the middle of a result".into()));
                     }
@@ -125,6 +123,13 @@ impl<W: World> Session<W> {
             followers,
             _guards: guards,
         })
+    }
+
+    fn put_back(&mut self, legs: Vec<Box<LegOf<W>>>) {
+        for leg in legs {
+            let backend = leg.backend;
+            *self.slot(backend) = Slot::Mine(leg);
+        }
     }
 
     /// The leg out of its slot, if it is at hand.
