@@ -1,9 +1,8 @@
 //! The packets of results, byte for byte as a server sends them, under each form of the protocol.
 
-use ::bytes::Bytes;
 use grove_testkit::Kind;
 use grove_testkit::raw_client::EVERYDAY;
-use grove_wire::{CapabilityFlags, StatusFlags};
+use grove_wire::CapabilityFlags;
 
 use crate::stage::{Notes, Place, Stage};
 
@@ -97,24 +96,9 @@ async fn every_statement(place: Place, capabilities: CapabilityFlags) -> Notes {
             .query(sql)
             .await
             .unwrap_or_else(|error| panic!("{sql}: {error:#}"));
-        notes.packets(sql, &without_early_more_results(&packets, capabilities));
+        notes.packets(sql, &packets);
     }
     notes
-}
-
-/// Grove splits several statements of one command, so it does not know yet, at the end of a result's column definitions, that another
-/// result follows; the flag at the end of the rows, by which clients go, is right.
-fn without_early_more_results(packets: &[Bytes], capabilities: CapabilityFlags) -> Vec<Vec<u8>> {
-    let mut packets: Vec<Vec<u8>> = packets.iter().map(|packet| packet.to_vec()).collect();
-    if !capabilities.contains(CapabilityFlags::DEPRECATE_EOF) {
-        let ends = packets
-            .iter_mut()
-            .filter(|packet| packet.len() == 5 && packet[0] == 0xFE);
-        for end_of_definitions in ends.step_by(2) {
-            end_of_definitions[3] &= !(StatusFlags::MORE_RESULTS.0 as u8);
-        }
-    }
-    packets
 }
 
 async fn counted_and_split(place: Place, capabilities: CapabilityFlags) -> Notes {
@@ -130,7 +114,7 @@ async fn counted_and_split(place: Place, capabilities: CapabilityFlags) -> Notes
         "SELECT ';'",
     ] {
         let packets = client.query(sql).await.unwrap();
-        notes.packets(sql, &without_early_more_results(&packets, capabilities));
+        notes.packets(sql, &packets);
     }
     notes
 }

@@ -12,6 +12,7 @@ mod drivers;
 mod hunt;
 mod kill;
 mod login;
+mod options;
 mod prepared;
 mod queue;
 mod session_state;

@@ -17,6 +17,8 @@ use grove_wire::command::COM_INIT_DB;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum StateKey {
     Schema,
+    /// COM_SET_OPTION.
+    MultiStatements,
     CharacterSet,
     Isolation,
     AccessMode,
@@ -167,6 +169,10 @@ impl SessionState {
         payload.put_slice(schema);
         self.schema = schema.to_vec();
         self.record_payload(StateKey::Schema, payload.freeze());
+    }
+
+    pub fn record_option(&mut self, command: Bytes) {
+        self.record_payload(StateKey::MultiStatements, command);
     }
 
     /// INSERT_ID is for one statement: a leg that is told later must not use it once more.

@@ -10,7 +10,7 @@ use crate::link::Link;
 use bytes::BytesMut;
 use grove_engine::io::{ClientReply, ReplySink};
 use grove_wire::packet::{HEADER_LEN, frame_payload_len};
-use grove_wire::{ErrPacket, StatusFlags, patch_status};
+use grove_wire::{CapabilityFlags, ErrPacket, StatusFlags, column_count, patch_status};
 
 /// Bytes that are held back at first, like a server's `net_buffer_length`.
 const HOLD_LEN: usize = 16 << 10;
@@ -44,6 +44,7 @@ impl<'a> ReplyWriter<'a> {
                 sequence: link.sequence,
                 numbering: Numbering::default(),
                 statement_id: None,
+                marks_early_eof: false,
             },
             link,
         }
@@ -52,6 +53,13 @@ impl<'a> ReplyWriter<'a> {
     /// Puts the client's statement id into the reply to a prepare.
     pub fn with_statement_id(mut self, id: u32) -> Self {
         self.adapter.statement_id = Some(id);
+        self
+    }
+
+    /// Another reply follows, unless this one ends in an error: the EOF after the column definitions says so, if there is one.
+    pub fn followed_by(mut self, next: Next) -> Self {
+        let has_eof = !self.link.capabilities.contains(CapabilityFlags::DEPRECATE_EOF);
+        self.adapter.marks_early_eof = has_eof && next == Next::MoreResults;
         self
     }
 
@@ -133,6 +141,8 @@ struct Adapter {
     numbering: Numbering,
     /// The client's id of the statement that is being prepared.
     statement_id: Option<u32>,
+    /// Whether the EOF after the column definitions says that more results follow.
+    marks_early_eof: bool,
 }
 
 impl Adapter {
@@ -145,6 +155,9 @@ impl Adapter {
             if let (Some(id), Some([0, old @ ..])) = (self.statement_id, bytes.get_mut(HEADER_LEN..HEADER_LEN + 5)) {
                 old.copy_from_slice(&id.to_le_bytes());
             }
+            if self.marks_early_eof {
+                self.numbering.frames_to_eof = column_count(&bytes[HEADER_LEN..]).map(|columns| columns + 1);
+            }
         }
         self.numbering.apply(bytes);
     }
@@ -155,6 +168,8 @@ impl Adapter {
 struct Numbering {
     /// What is added to every number; unknown before the reply's first frame.
     shift: Option<u8>,
+    /// Frames before an EOF that must say that more results follow. It comes whole, because the walker has to see it whole.
+    frames_to_eof: Option<u64>,
     header: [u8; HEADER_LEN],
     header_len: usize,
     /// Bytes of the current frame's payload still to come.
@@ -164,13 +179,13 @@ struct Numbering {
 impl Numbering {
     /// Whether frames can pass unseen.
     fn changes_nothing(&self) -> bool {
-        self.shift == Some(0)
+        self.shift == Some(0) && self.frames_to_eof.is_none()
     }
 
     fn apply(&mut self, bytes: &mut [u8]) {
         let shift = match self.shift {
-            None | Some(0) => return,
-            Some(shift) => shift,
+            Some(shift) if !self.changes_nothing() => shift,
+            _ => return,
         };
         let mut at = 0;
         while at < bytes.len() {
@@ -186,6 +201,12 @@ impl Numbering {
                 bytes[at] = bytes[at].wrapping_add(shift);
                 self.left = frame_payload_len(&self.header);
                 self.header_len = 0;
+                if self.frames_to_eof == Some(0)
+                    && let Some(status) = bytes.get_mut(at + 4)
+                {
+                    *status |= StatusFlags::MORE_RESULTS.0 as u8;
+                }
+                self.frames_to_eof = self.frames_to_eof.and_then(|frames| frames.checked_sub(1));
             }
             at += 1;
         }

@@ -34,6 +34,10 @@ pub const COM_STMT_CLOSE: u8 = 0x19;
 pub const COM_STMT_RESET: u8 = 0x1A;
 /// COM_SET_OPTION
 pub const COM_SET_OPTION: u8 = 0x1B;
+/// COM_SET_OPTION: MYSQL_OPTION_MULTI_STATEMENTS_ON.
+pub const MULTI_STATEMENTS_ON: u16 = 0;
+/// COM_SET_OPTION: MYSQL_OPTION_MULTI_STATEMENTS_OFF.
+pub const MULTI_STATEMENTS_OFF: u16 = 1;
 /// COM_STMT_FETCH
 pub const COM_STMT_FETCH: u8 = 0x1C;
 /// COM_RESET_CONNECTION
@@ -48,6 +52,14 @@ pub enum Command<'a> {
     InitDb(&'a [u8]),
     /// A statement's text.
     Query(&'a [u8]),
+    /// Column definitions of a table, in a packet that nobody needs to understand.
+    FieldList,
+    /// The server's figures in one line of text.
+    Statistics,
+    /// Ends the connection with this id.
+    ProcessKill(u32),
+    /// Switches a capability of the running session; see [`MULTI_STATEMENTS_ON`].
+    SetOption(u16),
     /// Asks whether the server answers.
     Ping,
     /// Session state as after the login.
@@ -86,6 +98,10 @@ impl<'a> Command<'a> {
             COM_QUIT => Self::Quit,
             COM_INIT_DB => Self::InitDb(reader.rest()),
             COM_QUERY => Self::Query(reader.rest()),
+            COM_FIELD_LIST => Self::FieldList,
+            COM_STATISTICS => Self::Statistics,
+            COM_PROCESS_KILL => Self::ProcessKill(reader.u32("connection id")?),
+            COM_SET_OPTION => Self::SetOption(reader.u16("option")?),
             COM_PING => Self::Ping,
             COM_RESET_CONNECTION => Self::ResetConnection,
             COM_CHANGE_USER => Self::ChangeUser(ChangeUser::parse(reader.rest(), capabilities)?),

@@ -17,5 +17,5 @@ mod walk;
 
 pub use flags::{CapabilityFlags, StatusFlags};
 pub use read::WireError;
-pub use reply::{EofPacket, ErrPacket, OkPacket, is_err_frame, patch_status};
+pub use reply::{EofPacket, ErrPacket, OkPacket, column_count, is_err_frame, patch_status};
 pub use walk::{Reply, ReplyShape, ReplyWalker, ResultEnd, Walk};

@@ -172,6 +172,14 @@ pub fn is_err_frame(frame: &[u8]) -> bool {
     frame.get(4) == Some(&0xFF)
 }
 
+/// The number of columns that the first packet of a result announces; `None` for OK, ERR and requests for a file.
+pub fn column_count(payload: &[u8]) -> Option<u64> {
+    match payload.first()? {
+        0x00 | 0xFB | 0xFE | 0xFF => None,
+        _ => Reader::new(payload).lenenc_int("column count").ok(),
+    }
+}
+
 /// Changes the status flags in a reply's last frame (with its header): OK, EOF, or OK in the place of EOF. Others are left alone.
 pub fn patch_status(frame: &mut [u8], set: StatusFlags, clear: StatusFlags, capabilities: CapabilityFlags) {
     let Some(payload) = frame.get_mut(4..) else { return };

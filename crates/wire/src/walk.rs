@@ -299,13 +299,9 @@ impl ReplyWalker {
                 self.state = State::Rows;
                 Ok(false)
             }
-            State::Rows if self.deprecate_eof && self.shape != ReplyShape::FieldList || payload.len() > 5 => {
-                let ok = OkPacket::parse(payload, self.capabilities)?;
-                Ok(self.end_rows(ok.warnings, ok.status, ok.session_state))
-            }
             State::Rows => {
-                let eof = EofPacket::parse(payload)?;
-                Ok(self.end_rows(eof.warnings, eof.status, Bytes::new()))
+                let ok = self.parse_end(payload)?;
+                Ok(self.end_rows(ok.warnings, ok.status, ok.session_state))
             }
             State::Definitions { frames: 1 } => Ok(true),
             State::Definitions { frames } => {
@@ -314,6 +310,19 @@ impl ReplyWalker {
             }
             State::Columns(_) | State::Done => Ok(self.pass()),
         }
+    }
+
+    /// The packet after the last row: EOF, or OK with EOF's header.
+    fn parse_end(&self, payload: &[u8]) -> Result<OkPacket, WireError> {
+        if self.deprecate_eof && self.shape != ReplyShape::FieldList || payload.len() > 5 {
+            return OkPacket::parse(payload, self.capabilities);
+        }
+        let eof = EofPacket::parse(payload)?;
+        Ok(OkPacket {
+            status: eof.status,
+            warnings: eof.warnings,
+            ..OkPacket::default()
+        })
     }
 
     fn end_rows(&mut self, warnings: u16, status: StatusFlags, session_state: Bytes) -> bool {
@@ -343,14 +352,9 @@ impl ReplyWalker {
                     self.results.push(ResultEnd::Ok(ok));
                     Ok(!more)
                 }
-                Some(0xFE) if self.shape == ReplyShape::SingleOk && payload.len() <= 5 => {
-                    // MariaDB and old MySQL answer COM_SET_OPTION with an EOF packet.
-                    let eof = EofPacket::parse(payload)?;
-                    let ok = OkPacket {
-                        status: eof.status,
-                        warnings: eof.warnings,
-                        ..OkPacket::default()
-                    };
+                // The servers answer COM_SET_OPTION as if rows ended. A number of columns in eight bytes is longer.
+                Some(0xFE) if payload.len() < 9 => {
+                    let ok = self.parse_end(payload)?;
                     self.results.push(ResultEnd::Ok(ok));
                     Ok(true)
                 }

@@ -37,9 +37,12 @@ fn initial_value(key: &StateKey, login_schema: &[u8]) -> Option<Option<Bytes>> {
         StateKey::Schema => return Some(Some([&[COM_INIT_DB], login_schema].concat().into())),
         // It is named again before it is used.
         StateKey::PreparedText(_) => return Some(None),
-        StateKey::CharacterSet | StateKey::Isolation | StateKey::AccessMode | StateKey::Role | StateKey::Other(_) => {
-            return None;
-        }
+        StateKey::MultiStatements
+        | StateKey::CharacterSet
+        | StateKey::Isolation
+        | StateKey::AccessMode
+        | StateKey::Role
+        | StateKey::Other(_) => return None,
     };
     Some(Some(query_payload(&sql)))
 }

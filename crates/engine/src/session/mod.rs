@@ -308,6 +308,24 @@ impl<W: World> Session<W> {
         }
     }
 
+    /// Runs a raw command whose answer depends on the session's state (COM_FIELD_LIST).
+    pub async fn inquire<S: ClientReply>(
+        &mut self,
+        payload: Bytes,
+        shape: ReplyShape,
+        sink: &mut S,
+    ) -> Result<BytesMut, SessionError> {
+        self.warnings = None;
+        let mut attempts = 0;
+        loop {
+            let backend = self.current();
+            match self.told_leg(backend).await {
+                Ok(()) => return self.command(payload, shape, sink).await,
+                Err(error) => self.current_leg_failed(backend, error, &mut attempts).await?,
+            }
+        }
+    }
+
     /// COM_INIT_DB.
     pub async fn init_db<S: ClientReply>(&mut self, schema: &[u8], sink: &mut S) -> Result<BytesMut, SessionError> {
         self.warnings = None;

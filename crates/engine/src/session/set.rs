@@ -8,8 +8,10 @@ use crate::io::{BackendId, ClientReply, LegError, LegReply, World};
 use crate::state::StateKey;
 use crate::statement::Statement;
 use crate::value;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use grove_sql::{Analysis, Class, SetItem, SetScope};
+use grove_wire::command::{COM_SET_OPTION, MULTI_STATEMENTS_ON};
+use grove_wire::{CapabilityFlags, ReplyShape};
 use std::sync::Arc;
 
 impl<W: World> Session<W> {
@@ -124,6 +126,24 @@ impl<W: World> Session<W> {
         let backend = self.current();
         self.state.record_schema(schema);
         self.mark_told(backend);
+    }
+
+    /// COM_SET_OPTION: whether the servers take several statements in one text.
+    pub async fn set_option<S: ClientReply>(&mut self, option: u16, sink: &mut S) -> Result<BytesMut, SessionError> {
+        let [low, high] = option.to_le_bytes();
+        let command = Bytes::copy_from_slice(&[COM_SET_OPTION, low, high]);
+        let frame = self.command(command.clone(), ReplyShape::SingleOk, sink).await?;
+        if !grove_wire::is_err_frame(&frame) {
+            let backend = self.current();
+            let identity = Arc::make_mut(&mut self.identity);
+            match option {
+                MULTI_STATEMENTS_ON => identity.capabilities.insert(CapabilityFlags::MULTI_STATEMENTS),
+                _ => identity.capabilities.remove(CapabilityFlags::MULTI_STATEMENTS),
+            }
+            self.state.record_option(command);
+            self.mark_told(backend);
+        }
+        Ok(frame)
     }
 
     pub(super) async fn prepare_text<S: ClientReply>(

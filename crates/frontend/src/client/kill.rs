@@ -16,6 +16,15 @@ impl<W: World> Client<W> {
         let Some((id, query_only)) = target else {
             return self.kill_refused(&refusal::kill_needs_a_number()).await;
         };
+        self.kill_connection(id, query_only, next).await
+    }
+
+    pub(super) async fn kill_connection(
+        &mut self,
+        id: u64,
+        query_only: bool,
+        next: Next,
+    ) -> Result<(After, Outcome), LinkError> {
         if id == u64::from(self.id) {
             // The statement that it interrupts is itself.
             if query_only {

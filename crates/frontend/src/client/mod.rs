@@ -6,6 +6,7 @@
 
 mod change_user;
 mod kill;
+mod options;
 mod prepared;
 mod query;
 mod task;
@@ -106,6 +107,10 @@ impl<W: World> Client<W> {
                 let result = self.session.init_db(schema, &mut writer).await;
                 conclude(writer, result, Next::End).await
             }
+            Command::FieldList => self.field_list(payload).await,
+            Command::Statistics => self.statistics(payload).await,
+            Command::SetOption(option) => self.set_option(option).await,
+            Command::ProcessKill(id) => self.process_kill(id).await,
             Command::Ping => self.ping().await,
             Command::ResetConnection => self.reset().await,
             Command::ChangeUser(change) => self.change_user(change).await,

@@ -86,7 +86,7 @@ impl<W: World> Client<W> {
             return self.kill(&statement.analysis, next).await;
         }
         let cut = self.link.cut.clone();
-        let mut writer = ReplyWriter::new(&mut self.link);
+        let mut writer = ReplyWriter::new(&mut self.link).followed_by(next);
         let execution = self.session.execute(&statement, &mut writer);
         let result = run_to_the_end(&self.interrupter, &cut, execution).await;
         let outcome = match &result {

@@ -247,6 +247,7 @@ impl ScriptedLeg {
                 frames.prepared(self.next_statement, params, self.status());
             }
             COM_INIT_DB if text == "nowhere" => frames.err(1049, "42000", "Unknown database 'nowhere'"),
+            COM_FIELD_LIST => frames.eof(self.status()),
             _ => frames.ok(self.status()),
         }
         frames.out
