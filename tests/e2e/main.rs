@@ -11,6 +11,7 @@ mod commands;
 mod drivers;
 mod hunt;
 mod kill;
+mod local_file;
 mod login;
 mod options;
 mod prepared;

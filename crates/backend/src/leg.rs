@@ -11,8 +11,8 @@ use crate::stream::Stream;
 use bytes::{BufMut, Bytes, BytesMut};
 use grove_engine::io::{Discard, Leg, LegError, LegReply, ReplySink};
 use grove_wire::command::{COM_QUERY, COM_QUIT};
-use grove_wire::packet::{HEADER_LEN, frame_payload_len};
-use grove_wire::{CapabilityFlags, ReplyShape, ReplyWalker};
+use grove_wire::packet::{HEADER_LEN, encode_frames, frame_payload_len};
+use grove_wire::{CapabilityFlags, ReplyShape, ReplyWalker, ResultEnd};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -93,10 +93,10 @@ impl MysqlLeg {
                 let last_frame = BytesMut::from(&self.input.bytes()[..walk.last_len]);
                 self.input.consume(walk.last_len);
                 self.input.settle();
-                return Ok(LegReply {
-                    reply: walker.finish(),
-                    last_frame,
-                });
+                let reply = walker.finish();
+                // What comes next would be taken for the file.
+                self.between_commands &= !matches!(reply.last(), ResultEnd::LocalInfile);
+                return Ok(LegReply { reply, last_frame });
             }
             self.read().await?;
         }
@@ -213,6 +213,25 @@ impl Leg for MysqlLeg {
             self.own_replies -= 1;
         }
         self.receive_reply(shape, sink).await
+    }
+
+    async fn send_file(&mut self, part: &[u8], sequence: &mut u8) -> Result<(), LegError> {
+        let mut frame = BytesMut::with_capacity(part.len() + HEADER_LEN);
+        encode_frames(part, sequence, &mut frame);
+        self.output.extend_from_slice(&frame);
+        let sent = match self.write_piece().await {
+            Ok(()) => self.flush().await,
+            Err(error) => Err(error),
+        };
+        self.output.clear();
+        self.output.shrink_to(KEPT_OUTPUT);
+        self.between_commands = part.is_empty();
+        if let Err(error) = sent {
+            // As with a command: `receive` gives what the server has said, or that it is lost.
+            self.broken
+                .get_or_insert(format!("{}: while sending a file: {error}", self.name));
+        }
+        Ok(())
     }
 
     fn is_stale(&mut self) -> bool {

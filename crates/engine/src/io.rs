@@ -3,6 +3,7 @@
 //! Everything above these traits is deterministic when they are, so a seeded simulation drives the same engine as production.
 //! Deliberately absent: sockets, client connections, the wall clock, a random source.
 
+use crate::local_file::FilePart;
 use bytes::{Bytes, BytesMut};
 use grove_wire::{CapabilityFlags, Reply, ReplyShape};
 use std::future::Future;
@@ -87,6 +88,9 @@ pub trait Leg: Send + 'static {
         shape: ReplyShape,
         sink: &mut S,
     ) -> impl Future<Output = Result<LegReply, LegError>> + Send;
+    /// Sends part of the file that the server has asked for, as one packet numbered `sequence`, which then is the next one's number. An empty
+    /// part ends the file.
+    fn send_file(&mut self, part: &[u8], sequence: &mut u8) -> impl Future<Output = Result<(), LegError>> + Send;
     /// True if the connection is known to be closed by the server or has unexpected bytes waiting; asked before an idle leg is used again.
     fn is_stale(&mut self) -> bool;
 }
@@ -164,6 +168,14 @@ pub trait Entropy: Send + Sync + 'static {
 pub trait ClientReply: ReplySink {
     /// Drops what is held back. True if the client has not been sent a byte of this reply, so that it may start again.
     fn start_over(&mut self) -> bool;
+    /// Passes a server's request for a file (a whole frame) on to the client. An error says that the client is gone.
+    fn request_file(&mut self, _request: &[u8]) -> impl Future<Output = Result<(), String>> + Send {
+        async { Err("nobody can be asked for a file".to_owned()) }
+    }
+    /// What the client sends next of the file.
+    fn next_of_file(&mut self) -> impl Future<Output = Result<FilePart, String>> + Send {
+        async { Err("nobody can be asked for a file".to_owned()) }
+    }
 }
 
 /// A sink that takes nothing further: replies to Grove's own statements, and followers' replies.

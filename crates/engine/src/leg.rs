@@ -5,6 +5,7 @@
 
 use crate::interrupt::Running;
 use crate::io::{BackendId, Discard, Leg, LegError, LegReply, ReplySink};
+use crate::local_file::send_whole;
 use crate::statement::{Body, query_payload};
 use bytes::{BufMut, Bytes, BytesMut};
 use grove_wire::command::{COM_PING, COM_STMT_CLOSE, COM_STMT_PREPARE, COM_STMT_SEND_LONG_DATA};
@@ -177,7 +178,7 @@ impl<L: Leg> OpenLeg<L> {
         let mut commands: smallvec::SmallVec<[Bytes; 4]> = prelude.iter().cloned().collect();
         let mut own = prelude.len();
         match body {
-            Body::Query(payload) => commands.push(payload.clone()),
+            Body::Query(payload) | Body::Load { payload, .. } => commands.push(payload.clone()),
             Body::Execute {
                 prepared,
                 payload,
@@ -218,10 +219,36 @@ impl<L: Leg> OpenLeg<L> {
             // Not before: a kill in the middle of the prelude would hit Grove's BEGIN, and the statement would then commit by itself.
             running.begin_statement(self.backend, self.thread_id());
         }
-        let reply = self.leg.receive(ReplyShape::Query, sink).await?;
+        let mut reply = self.leg.receive(ReplyShape::Query, sink).await?;
         if let Some(reason) = refused {
             return Err(LegError::Protocol(reason));
         }
+        if let (Body::Load { file, .. }, ResultEnd::LocalInfile) = (body, reply.reply.last()) {
+            send_whole(self, file.as_ref()).await?;
+            reply = self.leg.receive(ReplyShape::Query, sink).await?;
+        }
+        self.note_status(&reply);
+        Ok(reply)
+    }
+
+    /// Part of a file that the server has asked for; see [`crate::local_file`].
+    pub async fn send_file(&mut self, part: &[u8], sequence: &mut u8) -> Result<(), LegError> {
+        let gone = self.gone.clone();
+        tokio::select! {
+            biased;
+            sent = self.leg.send_file(part, sequence) => sent,
+            () = gone.cancelled() => Err(LegError::Lost("the server has left the group".into())),
+        }
+    }
+
+    /// The server's answer once it has the whole file.
+    pub async fn after_file<S: ReplySink>(&mut self, sink: &mut S) -> Result<LegReply, LegError> {
+        let gone = self.gone.clone();
+        let reply = tokio::select! {
+            biased;
+            reply = self.leg.receive(ReplyShape::Query, sink) => reply?,
+            () = gone.cancelled() => return Err(LegError::Lost("the server has left the group".into())),
+        };
         self.note_status(&reply);
         Ok(reply)
     }

@@ -1,5 +1,7 @@
 //! A statement on its way: the client's bytes and what the analysis says about them.
 
+use crate::io::LegReply;
+use crate::local_file::LocalFile;
 use bytes::{Bytes, BytesMut};
 use grove_recovery_log::{Outcome, ResultOutcome, StatementBody};
 use grove_sql::Analysis;
@@ -24,6 +26,13 @@ pub struct Prepared {
 pub enum Body {
     /// COM_QUERY: the payload with its command byte.
     Query(Bytes),
+    /// COM_QUERY of a LOAD DATA LOCAL whose file is known.
+    Load {
+        /// The payload with its command byte.
+        payload: Bytes,
+        /// What the server is given when it asks for the file.
+        file: Arc<dyn LocalFile>,
+    },
     /// COM_STMT_EXECUTE.
     Execute {
         /// The statement.
@@ -44,7 +53,7 @@ impl Body {
     /// The statement's text, whichever way it came.
     pub fn text(&self) -> &[u8] {
         match self {
-            Self::Query(payload) => payload.get(1..).unwrap_or_default(),
+            Self::Query(payload) | Self::Load { payload, .. } => payload.get(1..).unwrap_or_default(),
             Self::Execute { prepared, .. } => &prepared.text,
         }
     }
@@ -52,7 +61,7 @@ impl Body {
     /// Bytes that the body keeps in memory.
     pub fn len(&self) -> usize {
         match self {
-            Self::Query(payload) => payload.len(),
+            Self::Query(payload) | Self::Load { payload, .. } => payload.len(),
             Self::Execute { payload, long_data, .. } => {
                 payload.len() + long_data.iter().map(|(_, data)| data.len()).sum::<usize>()
             }
@@ -66,7 +75,7 @@ impl Body {
 
     pub(crate) fn logged(&self) -> StatementBody {
         match self {
-            Self::Query(payload) => StatementBody::Text(payload.slice(1..)),
+            Self::Query(payload) | Self::Load { payload, .. } => StatementBody::Text(payload.slice(1..)),
             Self::Execute {
                 prepared,
                 payload,
@@ -87,6 +96,28 @@ pub struct Statement {
     pub body: Body,
     /// What it means.
     pub analysis: Arc<Analysis>,
+}
+
+impl Statement {
+    /// The same statement, which now has its file.
+    pub(crate) fn with_file(&self, file: Arc<dyn LocalFile>) -> Self {
+        let body = match &self.body {
+            Body::Query(payload) | Body::Load { payload, .. } => Body::Load {
+                payload: payload.clone(),
+                file,
+            },
+            body @ Body::Execute { .. } => body.clone(),
+        };
+        Self {
+            body,
+            analysis: Arc::clone(&self.analysis),
+        }
+    }
+}
+
+/// Whether the server waits for a file of the client's.
+pub(crate) fn asks_for_file(reply: &LegReply) -> bool {
+    matches!(reply.reply.last(), ResultEnd::LocalInfile)
 }
 
 /// COM_QUERY payload for one of Grove's own statements.

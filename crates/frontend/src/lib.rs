@@ -15,6 +15,7 @@ mod refusal;
 mod registry;
 mod reply;
 mod shared;
+mod spool;
 mod stream;
 mod tls;
 

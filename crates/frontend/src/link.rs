@@ -131,6 +131,28 @@ impl Link {
         }
     }
 
+    /// The next packet of a client that was asked for more: numbered after Grove's last one, within the time in which a packet goes on.
+    pub async fn receive_more(&mut self) -> Result<Bytes, LinkError> {
+        self.payloads.expect_sequence(self.sequence);
+        let cut = self.cut.clone();
+        loop {
+            if let Some(payload) = self.take_payload()? {
+                return Ok(payload);
+            }
+            // Dropping the read loses nothing that matters: the connection ends.
+            let read = tokio::select! {
+                biased;
+                read = tokio::time::timeout(NET_READ_TIMEOUT, self.read()) => {
+                    read.map_err(|_| LinkError::Silent(NET_READ_TIMEOUT))??
+                }
+                () = cut.cancelled() => return Err(LinkError::Cut),
+            };
+            if read == 0 {
+                return Err(LinkError::Gone("closed in the middle of a file".into()));
+            }
+        }
+    }
+
     /// A packet that has come whole. An answer has the number after it; for a packet out of order that is, as on the servers, the number
     /// that it should have had.
     fn take_payload(&mut self) -> Result<Option<Bytes>, LinkError> {

@@ -7,7 +7,9 @@
 
 use crate::error::LinkError;
 use crate::link::Link;
+use crate::spool::Spool;
 use bytes::BytesMut;
+use grove_engine::FilePart;
 use grove_engine::io::{ClientReply, ReplySink};
 use grove_wire::packet::{HEADER_LEN, frame_payload_len};
 use grove_wire::{CapabilityFlags, ErrPacket, StatusFlags, column_count, patch_status};
@@ -32,6 +34,8 @@ pub(crate) struct ReplyWriter<'a> {
     /// Whether bytes of this reply have been sent.
     is_flowing: bool,
     adapter: Adapter,
+    /// What the client has sent so far of a file that it was asked for.
+    spool: Spool,
 }
 
 impl<'a> ReplyWriter<'a> {
@@ -46,6 +50,7 @@ impl<'a> ReplyWriter<'a> {
                 statement_id: None,
                 marks_early_eof: false,
             },
+            spool: Spool::default(),
             link,
         }
     }
@@ -131,6 +136,29 @@ impl ClientReply for ReplyWriter<'_> {
         self.link.outbox.truncate(self.start);
         self.adapter.numbering = Numbering::default();
         true
+    }
+
+    async fn request_file(&mut self, request: &[u8]) -> Result<(), String> {
+        let mut frame = BytesMut::from(request);
+        self.adapter.adapt(&mut frame);
+        self.link.sequence = frame.get(3).map_or(0, |number| number.wrapping_add(1));
+        self.link.outbox.extend_from_slice(&frame);
+        self.link.flush().await.map_err(|error| error.to_string())?;
+        self.start = 0;
+        self.adapter.numbering = Numbering::default();
+        Ok(())
+    }
+
+    async fn next_of_file(&mut self) -> Result<FilePart, String> {
+        let piece = self.link.receive_more().await.map_err(|error| error.to_string())?;
+        if piece.is_empty() {
+            // The reply goes on with the number after the client's last.
+            self.adapter.sequence = self.link.sequence;
+            return Ok(FilePart::End(std::mem::take(&mut self.spool).finish()));
+        }
+        let kept = self.spool.append(&piece).await;
+        kept.map_err(|error| format!("a client's file cannot be kept: {error}"))?;
+        Ok(FilePart::Piece(piece))
     }
 }
 

@@ -78,6 +78,8 @@ pub struct RawClient {
     pub greeting: Greeting,
     /// The capabilities in force.
     pub capabilities: CapabilityFlags,
+    /// What is sent, packet by packet, when the server asks for a local file.
+    pub file: Vec<Vec<u8>>,
 }
 
 impl RawClient {
@@ -101,6 +103,7 @@ impl RawClient {
                 auth_plugin: Vec::new(),
             },
             capabilities: CapabilityFlags::PROTOCOL_41,
+            file: Vec::new(),
         };
         let greeting = client.read().await?;
         if greeting.first() == Some(&0xFF) {
@@ -168,6 +171,21 @@ impl RawClient {
         let frames = payload.len() / grove_wire::packet::MAX_PAYLOAD_LEN + 1;
         self.payloads.expect_sequence(frames as u8);
         Ok(())
+    }
+
+    /// Sends the file that the server has asked for, and its end.
+    pub async fn send_file(&mut self) -> anyhow::Result<()> {
+        for packet in std::mem::take(&mut self.file).into_iter().chain([Vec::new()]) {
+            let sequence = self.payloads.expected_sequence();
+            self.write_payload(&packet, sequence).await?;
+            self.payloads.expect_sequence(sequence.wrapping_add(1));
+        }
+        Ok(())
+    }
+
+    /// The number of the peer's next packet, after [`Self::send_bytes`].
+    pub fn expect_number(&mut self, number: u8) {
+        self.payloads.expect_sequence(number);
     }
 
     /// Sends bytes as they are.
@@ -254,13 +272,17 @@ impl RawClient {
     /// Reads one result and returns the status at its end; an ERR packet ends everything.
     async fn read_one_result(&mut self, packets: &mut Vec<Bytes>) -> anyhow::Result<StatusFlags> {
         let deprecate_eof = self.capabilities.contains(CapabilityFlags::DEPRECATE_EOF);
-        let first = self.read().await?;
+        let mut first = self.read().await?;
         packets.push(first.clone());
+        if first.first() == Some(&0xFB) {
+            self.send_file().await?;
+            first = self.read().await?;
+            packets.push(first.clone());
+        }
         let columns = match first.first() {
             Some(0x00) => return Ok(OkPacket::parse(&first, self.capabilities)?.status),
             Some(0xFF) => return Ok(StatusFlags(0)),
-            Some(0xFB) => bail!("the server asks for a local file"),
-            Some(&count @ 1..0xFB) => usize::from(count),
+            Some(&count @ 1..=0xFA) => usize::from(count),
             Some(0xFC) if first.len() == 3 => usize::from(u16::from_le_bytes([first[1], first[2]])),
             other => bail!("a result that begins with {other:?}"),
         };

@@ -10,13 +10,14 @@ use crate::gate::Hold;
 use crate::group::{Group, Verdict};
 use crate::interrupt::Running;
 use crate::io::{BackendId, Discard, LegError, LegReply, ReplySink, World};
+use crate::local_file::{LocalFile, send_whole};
 use crate::order::Share;
-use crate::statement::{Statement, insert_id, outcome_of, query_payload};
-use bytes::Bytes;
+use crate::statement::{Statement, asks_for_file, insert_id, outcome_of, query_payload};
+use bytes::{Bytes, BytesMut};
 use grove_recovery_log::{Entry, LoggedStatement, Outcome, ResultOutcome};
 use grove_sql::Class;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Everything that the task needs.
 pub(super) struct Broadcast<W: World> {
@@ -50,12 +51,30 @@ pub(super) struct LostLead<W: World> {
     pub legs: Vec<Box<LegOf<W>>>,
 }
 
-/// The way of the lead's answer to the session. Without a session the rest is thrown away.
-pub(super) struct Pipe(pub mpsc::Sender<Bytes>);
+/// What the task tells the session.
+pub(super) enum Message {
+    /// Bytes of the lead's answer.
+    Answer(Bytes),
+    /// The lead asks for a file, with this frame; the whole file goes back.
+    FileWanted(BytesMut, oneshot::Sender<Arc<dyn LocalFile>>),
+}
+
+/// The way to the session. Without a session the rest of an answer is thrown away.
+pub(super) struct Pipe(pub mpsc::Sender<Message>);
+
+impl Pipe {
+    /// The file that the lead has asked for; `None` without a client that sends it to its end.
+    async fn fetch_file(&self, request: &LegReply) -> Option<Arc<dyn LocalFile>> {
+        let (answer, file) = oneshot::channel();
+        let message = Message::FileWanted(request.last_frame.clone(), answer);
+        self.0.send(message).await.ok()?;
+        file.await.ok()
+    }
+}
 
 impl ReplySink for Pipe {
     async fn forward(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let _ = self.0.send(Bytes::copy_from_slice(bytes)).await;
+        let _ = self.0.send(Message::Answer(Bytes::copy_from_slice(bytes))).await;
         Ok(())
     }
 }
@@ -66,7 +85,23 @@ impl<W: World> Broadcast<W> {
         let run = self
             .lead
             .run_for_client(&self.clock, &self.statement.body, &mut pipe, &self.running);
-        let reply = match run.await {
+        let mut result = run.await;
+        if let Ok(request) = &result
+            && asks_for_file(request)
+        {
+            let Some(file) = pipe.fetch_file(request).await else {
+                // The lead has been sent nothing of it, and forgets the statement when the leg is closed.
+                let error = LegError::ClientGone("in the middle of a file".into());
+                let legs = self.followers;
+                return Err(LostLead { error, legs });
+            };
+            self.statement = self.statement.with_file(Arc::clone(&file));
+            result = match send_whole(&mut self.lead, file.as_ref()).await {
+                Ok(()) => self.lead.after_file(&mut pipe).await,
+                Err(error) => Err(error),
+            };
+        }
+        let reply = match result {
             Ok(reply) => reply,
             Err(error) => {
                 let lead = self.lead.backend;

@@ -18,7 +18,7 @@ impl<W: World> Session<W> {
     ) -> Result<BytesMut, SessionError> {
         self.end_implicitly().await?;
         let text = match &statement.body {
-            Body::Query(payload) => payload.clone(),
+            Body::Query(payload) | Body::Load { payload, .. } => payload.clone(),
             Body::Execute { prepared, .. } => crate::statement::query_payload(&prepared.text),
         };
         let mut transaction = Some(self.new_transaction(Some(text)));

@@ -5,12 +5,13 @@
 //! this kind may have done part of its work before it failed. Gates keep every other writer of its tables away meanwhile. See
 //! [`super::broadcast`] for what happens on the servers.
 
-use super::broadcast::{Broadcast, Pipe};
+use super::broadcast::{Broadcast, Message, Pipe};
 use super::{LegOf, MirroredKind, Session, Slot};
 use crate::error::SessionError;
 use crate::gate::Hold;
 use crate::group::Verdict;
 use crate::io::{BackendId, ClientReply, LegError, World};
+use crate::local_file::FilePart;
 use crate::order::Share;
 use crate::statement::{Statement, insert_id, outcome_of};
 use bytes::{Bytes, BytesMut};
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Pieces of an answer between the task that receives it and the client: a slow client slows the server down.
-const CHUNKS_UNDER_WAY: usize = 4;
+const MESSAGES_UNDER_WAY: usize = 4;
 
 impl<W: World> Session<W> {
     pub(super) async fn standalone<S: ClientReply>(
@@ -60,13 +61,13 @@ impl<W: World> Session<W> {
             let Some(broadcast) = self.broadcast(statement, lead, (share, Arc::clone(hold))) else {
                 continue;
             };
-            let (pipe, mut chunks) = mpsc::channel(CHUNKS_UNDER_WAY);
+            let (pipe, mut messages) = mpsc::channel(MESSAGES_UNDER_WAY);
             // Not to be cut off with the session: a client may leave at any time.
             let broadcast = tokio::spawn(broadcast.carry_out(Pipe(pipe)));
             let mut client = Ok(());
-            while let Some(chunk) = chunks.recv().await {
+            while let Some(message) = messages.recv().await {
                 if client.is_ok() {
-                    client = sink.forward(&chunk).await;
+                    client = pass_on(message, sink).await;
                 }
             }
             let carried_out = broadcast.await;
@@ -175,5 +176,22 @@ impl<W: World> Session<W> {
     /// What the lead did is not known, and no other server has done it: the others go on without the lead. False if it is the last server.
     pub(super) fn doubt(&self, lead: BackendId, reason: &str) -> bool {
         self.group.evict(lead, reason)
+    }
+}
+
+/// Gives the client what the task has for it, and the task the client's file, once it is whole.
+async fn pass_on<S: ClientReply>(message: Message, sink: &mut S) -> Result<(), String> {
+    match message {
+        Message::Answer(bytes) => sink.forward(&bytes).await,
+        Message::FileWanted(request, answer) => {
+            sink.request_file(&request).await?;
+            loop {
+                if let FilePart::End(file) = sink.next_of_file().await? {
+                    // A task that is gone has said why.
+                    let _ = answer.send(file);
+                    return Ok(());
+                }
+            }
+        }
     }
 }

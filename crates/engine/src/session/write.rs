@@ -6,10 +6,11 @@ use super::{Session, Slot};
 use crate::error::SessionError;
 use crate::follower::{Executed, is_lock_trouble_of};
 use crate::io::{BackendId, ClientReply, Clock, Entropy, LegError, LegReply, World};
+use crate::local_file::{FilePart, FileSender, LocalFile};
 use crate::order::Share;
 use crate::settings::ReadCommitted;
 use crate::state::{Isolation, StateKey};
-use crate::statement::{Statement, insert_id, outcome_of, query_payload, set_last_insert_id};
+use crate::statement::{Statement, asks_for_file, insert_id, outcome_of, query_payload, set_last_insert_id};
 use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
 use grove_recovery_log::Outcome;
@@ -79,7 +80,10 @@ impl<W: World> Session<W> {
         }
         let insert_id_read = self.insert_id_for(statement).await;
         let mut attempts = 0;
+        // With its file, once that has been asked for.
+        let mut loading: Option<Statement> = None;
         loop {
+            let statement = loading.as_ref().unwrap_or(statement);
             let (share, lead) = self.group.order.enter().await;
             if let Readiness::Again { lost_reader } = self.become_writer(lead).await? {
                 drop(share);
@@ -99,7 +103,16 @@ impl<W: World> Session<W> {
                 // So that it tells afterwards whether the statement has generated one.
                 own.push(set_last_insert_id(0));
             }
-            let result = self.run_on_lead(lead, &own, statement, sink).await;
+            let mut result = self.run_on_lead(lead, &own, statement, sink).await;
+            let mut with_file = None;
+            if let Ok(request) = &result
+                && asks_for_file(request)
+            {
+                let (file, answer) = self.upload(lead, request, sink).await?;
+                with_file = Some(statement.with_file(file));
+                result = answer;
+            }
+            let statement = with_file.as_ref().unwrap_or(statement);
             let reply = match result {
                 Ok(reply) => reply,
                 Err(error) => {
@@ -115,6 +128,7 @@ impl<W: World> Session<W> {
                         return Err(SessionError::Fatal("the lead died in the middle of a result".into()));
                     }
                     self.move_transaction(lead).await?;
+                    loading = with_file.or(loading);
                     continue;
                 }
             };
@@ -221,6 +235,45 @@ impl<W: World> Session<W> {
         leg.state_version = version;
         leg.clock_is_set = sets_clock;
         leg.run_for_client(&prelude, &statement.body, sink, &running).await
+    }
+
+    /// Passes the client's file on to the lead, to its end, even if the lead is lost on the way. Gives the file and the lead's answer.
+    async fn upload<S: ClientReply>(
+        &mut self,
+        lead: BackendId,
+        request: &LegReply,
+        sink: &mut S,
+    ) -> Result<(Arc<dyn LocalFile>, Result<LegReply, LegError>), SessionError> {
+        let Slot::Mine(leg) = self.slot(lead) else {
+            return Err(SessionError::Fatal("the lead's leg is not at hand".into()));
+        };
+        let (mut sender, mut sent) = (FileSender::new(), Ok(()));
+        let fetching = async {
+            sink.request_file(&request.last_frame).await?;
+            loop {
+                match sink.next_of_file().await? {
+                    FilePart::Piece(piece) if sent.is_ok() => sent = sender.send(leg, &piece).await,
+                    FilePart::Piece(_) => {}
+                    FilePart::End(file) => return Ok(file),
+                }
+            }
+        };
+        let file = match fetching.await {
+            Ok(file) => file,
+            Err(reason) => {
+                // Anything more that is sent there would be taken for the file.
+                self.close_leg(lead);
+                return Err(SessionError::Fatal(reason));
+            }
+        };
+        if sent.is_ok() {
+            sent = sender.send(leg, &[]).await;
+        }
+        let answer = match sent {
+            Ok(()) => leg.after_file(sink).await,
+            Err(error) => Err(error),
+        };
+        Ok((file, answer))
     }
 
     fn context(&self, statement: &Statement) -> Context {

@@ -145,7 +145,7 @@ impl<W: World> Session<W> {
         let mut statements = transaction.begin.clone();
         statements.extend(transaction.entries.iter().filter_map(|entry| match &entry.body {
             Body::Query(payload) => Some(payload.clone()),
-            Body::Execute { .. } => None,
+            Body::Execute { .. } | Body::Load { .. } => None,
         }));
         let Slot::Mine(leg) = self.slot(lead) else {
             return Ok(());

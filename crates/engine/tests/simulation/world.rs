@@ -296,6 +296,10 @@ impl Leg for SimulatedLeg {
         })
     }
 
+    async fn send_file(&mut self, _part: &[u8], _sequence: &mut u8) -> Result<(), LegError> {
+        Err(LegError::Protocol("this server asks for no file".into()))
+    }
+
     fn is_stale(&mut self) -> bool {
         self.to_server.is_closed() || !self.from_server.is_empty() || self.from_server.is_closed()
     }

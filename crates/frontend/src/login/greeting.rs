@@ -15,6 +15,7 @@ const SUPPORTED: CapabilityFlags = CapabilityFlags(
         | CapabilityFlags::CONNECT_WITH_DB.0
         | CapabilityFlags::NO_SCHEMA.0
         | CapabilityFlags::ODBC.0
+        | CapabilityFlags::LOCAL_FILES.0
         | CapabilityFlags::IGNORE_SPACE.0
         | CapabilityFlags::PROTOCOL_41.0
         | CapabilityFlags::INTERACTIVE.0
@@ -156,7 +157,6 @@ mod tests {
         for flag in [
             CapabilityFlags::COMPRESS,
             CapabilityFlags::ZSTD,
-            CapabilityFlags::LOCAL_FILES,
             CapabilityFlags::QUERY_ATTRIBUTES,
             CapabilityFlags::OPTIONAL_RESULTSET_METADATA,
             CapabilityFlags::SSL,

@@ -228,6 +228,10 @@ impl Leg for ScriptedLeg {
         }
     }
 
+    async fn send_file(&mut self, _part: &[u8], _sequence: &mut u8) -> Result<(), LegError> {
+        Err(LegError::Protocol("this server asks for no file".into()))
+    }
+
     fn is_stale(&mut self) -> bool {
         false
     }
