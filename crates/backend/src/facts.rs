@@ -45,15 +45,22 @@ impl Probe {
 
 fn question(old_isolation: bool) -> &'static str {
     if old_isolation {
-        "SELECT @@global.innodb_autoinc_lock_mode, @@global.sql_mode, @@global.tx_isolation, @@global.innodb_lock_wait_timeout"
+        "SELECT @@global.innodb_autoinc_lock_mode, @@global.sql_mode, @@global.tx_isolation, @@global.innodb_lock_wait_timeout, @@global.max_connections"
     } else {
-        "SELECT @@global.innodb_autoinc_lock_mode, @@global.sql_mode, @@global.transaction_isolation, @@global.innodb_lock_wait_timeout"
+        "SELECT @@global.innodb_autoinc_lock_mode, @@global.sql_mode, @@global.transaction_isolation, @@global.innodb_lock_wait_timeout, @@global.max_connections"
     }
 }
 
 fn facts(greeting: &Greeting, rows: &[Row]) -> Option<ServerFacts> {
     let [row] = rows else { return None };
-    let [Some(autoinc), Some(sql_mode), Some(isolation), Some(lock_wait)] = row.as_slice() else {
+    let [
+        Some(autoinc),
+        Some(sql_mode),
+        Some(isolation),
+        Some(lock_wait),
+        Some(max_connections),
+    ] = row.as_slice()
+    else {
         return None;
     };
     Some(ServerFacts {
@@ -66,5 +73,6 @@ fn facts(greeting: &Greeting, rows: &[Row]) -> Option<ServerFacts> {
         isolation: isolation.clone(),
         // Up to 2^30 in MySQL; "no limit" must not fail the probe of a healthy server.
         lock_wait_timeout_s: lock_wait.parse().unwrap_or(u32::MAX),
+        max_connections: max_connections.parse().ok()?,
     })
 }

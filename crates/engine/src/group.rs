@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Pause between probes of the last server while it does not answer.
 const PAUSE_BETWEEN_LAST_HOPES: Duration = Duration::from_millis(100);
+/// Connections of each server that are left to Grove's own work (probes, kills, legs that are opened again) and to operators.
+const RESERVED_CONNECTIONS: u32 = 16;
 
 /// Membership at one instant.
 #[derive(Clone, Debug)]
@@ -135,6 +137,21 @@ impl<W: World> Group<W> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// How many sessions the online servers have room for: each may need a connection to every one of them, besides Grove's own.
+    pub fn room_for_sessions(&self) -> usize {
+        let online = self.view().online.clone();
+        let rooms = online.iter().filter_map(|&backend| {
+            let facts = self
+                .member(backend)
+                .facts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let most = facts.as_ref()?.max_connections;
+            Some(most.saturating_sub(RESERVED_CONNECTIONS) as usize)
+        });
+        rooms.min().unwrap_or(usize::MAX)
     }
 
     /// The counters that this group feeds.

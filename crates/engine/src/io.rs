@@ -123,6 +123,8 @@ pub struct ServerFacts {
     pub isolation: String,
     /// `@@global.innodb_lock_wait_timeout`, in seconds.
     pub lock_wait_timeout_s: u32,
+    /// `@@global.max_connections`: a session has a connection to every server.
+    pub max_connections: u32,
 }
 
 /// Reaches the servers of the group.

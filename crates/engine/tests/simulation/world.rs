@@ -208,6 +208,7 @@ impl Servers for SimulatedServers {
             sql_mode: String::new(),
             isolation: "REPEATABLE-READ".into(),
             lock_wait_timeout_s: server.policy.lock_wait_timeout.as_secs() as u32,
+            max_connections: 1000,
         })
     }
 

@@ -135,6 +135,7 @@ mod tests {
             sql_mode: "STRICT_TRANS_TABLES,ANSI_QUOTES".to_owned(),
             isolation: "REPEATABLE-READ".to_owned(),
             lock_wait_timeout_s: 50,
+            max_connections: 151,
         }
     }
 

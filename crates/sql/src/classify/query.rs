@@ -49,9 +49,14 @@ pub(super) fn call(tokens: &Tokens, at: usize) -> Option<Analysis> {
     Some(analysis)
 }
 
-/// DO.
+/// DO: a query without an answer.
 pub(super) fn evaluate(tokens: &Tokens, at: usize) -> Option<Analysis> {
-    Some(Walker::over(tokens, at + 1).into_analysis(Class::Do, Vec::new()))
+    let facts = Walker::over(tokens, at + 1);
+    let class = match facts.class_of_query() {
+        Class::Read => Class::Read,
+        _ => Class::Do,
+    };
+    Some(facts.into_analysis(class, Vec::new()))
 }
 
 /// HANDLER t OPEN, READ, CLOSE.
