@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Secret;
+use crate::{Secret, Source};
 
 /// A complete configuration without mistakes.
 #[derive(Debug, Clone)]
@@ -202,6 +202,26 @@ pub struct User {
     pub password: Secret,
     /// The schema in use when the client names none.
     pub default_schema: Option<String>,
+    /// Where its clients may come from; empty for anywhere.
+    pub allow_from: Vec<Source>,
+    /// Its connections at most, if there is a limit of its own; one more is refused with error 1203.
+    pub max_connections: Option<usize>,
+    /// Whether its clients must use TLS.
+    pub require_tls: bool,
+}
+
+impl User {
+    /// An account without any restriction.
+    pub fn new(name: impl Into<String>, password: Secret) -> Self {
+        Self {
+            name: name.into(),
+            password,
+            default_schema: None,
+            allow_from: Vec::new(),
+            max_connections: None,
+            require_tls: false,
+        }
+    }
 }
 
 /// How plain reads are spread.

@@ -9,6 +9,7 @@ mod config;
 mod environment;
 mod lines;
 mod load;
+mod network;
 mod reader;
 mod report;
 mod schema;
@@ -20,6 +21,7 @@ pub use config::{
     ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, Timeouts, TlsIdentity, User, Writes,
 };
 pub use environment::Environment;
+pub use network::{Network, NotANetwork, Source};
 pub use report::{Origin, Problem, Report};
 pub use schema::KEYS;
 pub use secret::Secret;

@@ -9,7 +9,7 @@ use figment::Figment;
 use figment::providers::{Format, Yaml};
 use figment::value::{Dict, Value};
 
-use crate::config::Config;
+use crate::config::{Config, ListenTlsMode};
 use crate::environment::Environment;
 use crate::lines::Lines;
 use crate::reader::Reader;
@@ -147,10 +147,30 @@ fn check_together(reader: &mut Reader<'_>, config: &Config) {
     check_unique(reader, "backends", "name");
     check_unique(reader, "backends", "address");
     check_unique(reader, "users", "name");
+    check_tls_is_offered(reader, config);
     let (listen, admin) = (config.listen.address, config.admin.address);
     if listen == admin && listen.port() != 0 {
         let wrong = format!("{admin} is listen.address too");
         reader.problem("admin.address", wrong, "choose another port");
+    }
+}
+
+/// An account that must use TLS, where there is none.
+fn check_tls_is_offered(reader: &mut Reader<'_>, config: &Config) {
+    if config.listen.tls.mode != ListenTlsMode::Disabled {
+        return;
+    }
+    for index in 0..reader.items("users") {
+        let path = format!("users[{index}].require_tls");
+        let is_required = match reader.value(&path) {
+            Some(Value::Bool(_, truth)) => *truth,
+            Some(Value::String(_, text)) => text.trim() == "true",
+            _ => false,
+        };
+        if is_required {
+            let wrong = "nobody can log in so, because listen.tls.mode is disabled";
+            reader.problem(&path, wrong, "set listen.tls.mode: preferred, or leave require_tls out");
+        }
     }
 }
 

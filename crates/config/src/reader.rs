@@ -14,9 +14,10 @@ use figment::value::{Dict, Value};
 
 use crate::environment::Environment;
 use crate::lines::Lines;
+use crate::network::NotANetwork;
 use crate::report::{Origin, Problem};
 use crate::schema::{self, Kind};
-use crate::{BackendAddress, Secret};
+use crate::{BackendAddress, Network, Secret, Source};
 
 /// What the whole configuration is read from.
 pub(crate) struct Reader<'a> {
@@ -106,6 +107,82 @@ impl Reader<'_> {
             self.problem(path, "missing", right);
         }
         self.text(path)
+    }
+
+    /// A list of texts that is not empty, if the key is there, each with the path of its item. A single text is a list too, with commas
+    /// between the items: that is how an environment variable gives one.
+    pub(crate) fn texts(&mut self, path: &str) -> Vec<(String, String)> {
+        let items: Vec<_> = match self.value(path) {
+            None => return Vec::new(),
+            Some(Value::Array(_, items)) => {
+                let place = |(index, item)| (format!("{path}[{index}]"), Value::as_str(item).map(str::to_owned));
+                items.iter().enumerate().map(place).collect()
+            }
+            Some(Value::String(_, text)) => {
+                let item = |item: &str| (path.to_owned(), Some(item.to_owned()));
+                text.split(',').map(item).collect()
+            }
+            Some(other) => vec![(path.to_owned(), other.as_str().map(str::to_owned))],
+        };
+        if items.is_empty() {
+            self.problem(path, "the list is empty", "write an item, or leave the key out");
+        }
+        let mut texts = Vec::new();
+        for (path, text) in items {
+            match text.map(|text| text.trim().to_owned()) {
+                Some(text) if !text.is_empty() => texts.push((path, text)),
+                _ => self.problem(
+                    &path,
+                    "the item is no text",
+                    "write one value an item, in quotes if need be",
+                ),
+            }
+        }
+        texts
+    }
+
+    /// Networks, addresses, and `localhost`.
+    pub(crate) fn sources(&mut self, path: &str) -> Vec<Source> {
+        let texts = self.texts(path);
+        let source = |(path, text): (String, String)| match text.as_str() {
+            "localhost" => Some(Source::Localhost),
+            text => self.network(&path, text).map(Source::Network),
+        };
+        texts.into_iter().filter_map(source).collect()
+    }
+
+    fn network(&mut self, path: &str, text: &str) -> Option<Network> {
+        let form = "write an address, a network as in 10.0.0.0/8 or fd00::/8, or localhost".to_owned();
+        let (wrong, right) = match text.parse() {
+            Ok(network) => return Some(network),
+            Err(NotANetwork::NoAddress) => (format!("`{text}` is no address or network"), form),
+            Err(NotANetwork::PrefixTooLong(longest)) => {
+                let right = format!("write a prefix of at most {longest} bits");
+                (format!("the prefix of `{text}` is longer than the address"), right)
+            }
+            Err(NotANetwork::BitsBehindPrefix(network)) => {
+                let right = format!("write {network}, or a longer prefix");
+                (format!("`{text}` has bits behind its prefix"), right)
+            }
+        };
+        self.problem(path, wrong, right);
+        None
+    }
+
+    /// A truth value.
+    pub(crate) fn truth(&mut self, path: &str) -> bool {
+        let found = match self.value(path) {
+            None => return false,
+            Some(Value::Bool(_, truth)) => return *truth,
+            // Overrides from the environment are texts.
+            Some(Value::String(_, text)) => match text.trim().parse() {
+                Ok(truth) => return truth,
+                Err(_) => format!("`{text}`"),
+            },
+            Some(other) => plain(other),
+        };
+        self.problem(path, format!("{found} is not possible"), "write true or false");
+        false
     }
 
     /// A whole number in `range`.

@@ -12,6 +12,8 @@ use figment::value::Value;
 
 /// A table of more connections than ports, or of more shapes than memory, is a typing mistake.
 const COUNT_MAX: u64 = 10_000_000;
+/// More clients than one process can have sockets.
+const CONNECTIONS_MAX: u64 = 1_000_000;
 
 /// Reads every section; where a key is wrong its default, or nothing, stands in the result.
 pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
@@ -46,7 +48,7 @@ fn listen(reader: &mut Reader<'_>) -> Listen {
     Listen {
         address: reader.listen_address("listen.address", default.address),
         tls: listen_tls(reader),
-        max_connections: count(reader, "listen.max_connections", connections, 1..=1_000_000),
+        max_connections: count(reader, "listen.max_connections", connections, 1..=CONNECTIONS_MAX),
         connect_timeout: reader.milliseconds("listen.connect_timeout_ms", default.connect_timeout),
         idle_timeout: reader.seconds("listen.idle_timeout_s", default.idle_timeout),
     }
@@ -163,10 +165,19 @@ fn user(reader: &mut Reader<'_>, path: &str) -> Option<User> {
     let name = reader.required_text(&format!("{path}.name"), name_form);
     let password = reader.secret(path);
     let default_schema = reader.text(&format!("{path}.default_schema"));
+    let allow_from = reader.sources(&format!("{path}.allow_from"));
+    let max_connections = format!("{path}.max_connections");
+    let max_connections = reader
+        .has(&max_connections)
+        .then(|| count(reader, &max_connections, 100, 1..=CONNECTIONS_MAX));
+    let require_tls = reader.truth(&format!("{path}.require_tls"));
     Some(User {
         name: name?,
         password: password?,
         default_schema,
+        allow_from,
+        max_connections,
+        require_tls,
     })
 }
 

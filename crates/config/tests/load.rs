@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use grove_config::{BackendAddress, BackendTlsMode, Config, Environment, ListenTlsMode, LogFormat, ReadPolicy};
+use grove_config::{BackendAddress, BackendTlsMode, Config, Environment, ListenTlsMode, LogFormat, ReadPolicy, Source};
 
 const MINIMAL: &str = "\
 backends:
@@ -275,4 +275,73 @@ fn certificates_are_read_when_the_file_is_checked() {
 
     let required = MINIMAL.replace("user: grove", "user: grove\n    tls: { mode: required }");
     assert_eq!(good(&required, &[]).backends[0].tls.mode, BackendTlsMode::Required);
+}
+
+#[test]
+fn accounts_have_sources_limits_and_a_need_for_tls() {
+    let text = MINIMAL.replace(
+        "password: app",
+        "password: app\n    allow_from: [localhost, 10.0.0.0/8]\n    max_connections: 3\n    require_tls: true",
+    );
+    let user = good(&text, &[]).users.remove(0);
+    let Source::Network(network) = user.allow_from[1] else {
+        panic!("{:?}", user.allow_from);
+    };
+    assert_eq!(user.allow_from[0], Source::Localhost);
+    assert!(network.contains([10, 9, 8, 7].into()));
+    assert_eq!((user.max_connections, user.require_tls), (Some(3), true));
+
+    let variables = [
+        ("GROVE_USERS__0__ALLOW_FROM", "192.0.2.1, fd00::/8"),
+        ("GROVE_USERS__0__REQUIRE_TLS", "true"),
+    ];
+    let user = good(MINIMAL, &variables).users.remove(0);
+    assert_eq!((user.allow_from.len(), user.require_tls), (2, true));
+}
+
+#[test]
+fn a_wrong_item_of_a_list_is_named_with_its_own_line() {
+    let items =
+        "allow_from:\n      - 10.0.0.0/8\n      - app.example\n      - 10.1.2.3/8\n      - 10.0.0.0/33\n      - 7";
+    let text = MINIMAL.replace(
+        "password: app",
+        &format!("password: app\n    {items}\n    require_tls: maybe"),
+    );
+    check(
+        &text,
+        &[],
+        &[
+            "F:11: users[0].allow_from[1]: `app.example` is no address or network; \
+             write an address, a network as in 10.0.0.0/8 or fd00::/8, or localhost",
+            "F:12: users[0].allow_from[2]: `10.1.2.3/8` has bits behind its prefix; write 10.0.0.0/8, or a longer prefix",
+            "F:13: users[0].allow_from[3]: the prefix of `10.0.0.0/33` is longer than the address; \
+             write a prefix of at most 32 bits",
+            "F:14: users[0].allow_from[4]: the item is no text; write one value an item, in quotes if need be",
+            "F:15: users[0].require_tls: `maybe` is not possible; write true or false",
+        ],
+    );
+    check(
+        &MINIMAL.replace(
+            "password: app",
+            "password: app\n    allow_from: []\n    max_connections: 0",
+        ),
+        &[],
+        &[
+            "F:9: users[0].allow_from: the list is empty; write an item, or leave the key out",
+            "F:10: users[0].max_connections: `0` is not possible; write a whole number from 1 to 1000000, such as 100",
+        ],
+    );
+}
+
+#[test]
+fn tls_that_is_not_offered_cannot_be_required() {
+    let text = MINIMAL.replace("password: app", "password: app\n    require_tls: true");
+    check(
+        &format!("{text}listen:\n  tls:\n    mode: disabled\n"),
+        &[],
+        &[
+            "F:9: users[0].require_tls: nobody can log in so, because listen.tls.mode is disabled; \
+             set listen.tls.mode: preferred, or leave require_tls out",
+        ],
+    );
 }

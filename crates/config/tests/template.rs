@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use grove_config::{BackendTls, Config, Environment, KEYS};
+use grove_config::{BackendTls, Config, Environment, KEYS, User};
 
 fn file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proxy-config.yaml")
@@ -76,6 +76,10 @@ fn the_file_is_right_and_repeats_the_defaults() {
     for backend in &loaded.backends {
         assert_eq!((backend.weight, &backend.tls), (1, &BackendTls::default()));
     }
+    for user in &loaded.users {
+        let default = User::new(&user.name, user.password.clone());
+        assert_eq!(format!("{user:?}"), format!("{default:?}"));
+    }
 }
 
 #[test]
@@ -91,6 +95,8 @@ fn a_default_that_stands_in_the_file_is_read_from_it() {
         "users[].password_env",
         "users[].password_file",
         "users[].default_schema",
+        "users[].allow_from",
+        "users[].max_connections",
     ];
     let live: String = text
         .lines()

@@ -2,6 +2,7 @@
 
 use crate::client;
 use crate::error::FrontendError;
+use crate::peer::Peer;
 use crate::refusal;
 use crate::shared::Shared;
 use grove_config::Config;
@@ -96,7 +97,7 @@ impl<W: World> Frontend<W> {
             refuse(&stream);
             return;
         }
-        clients.spawn(client::serve(Arc::clone(&self.shared), stream, address.ip()));
+        clients.spawn(client::serve(Arc::clone(&self.shared), stream, Peer::at(address.ip())));
     }
 }
 

@@ -11,6 +11,7 @@ mod error;
 mod frontend;
 mod link;
 mod login;
+mod peer;
 mod refusal;
 mod registry;
 mod reply;

@@ -6,7 +6,9 @@
 use super::prepared::Statements;
 use super::{After, Client};
 use crate::error::LinkError;
-use crate::login::{Account, Answer, Authenticator, Denied, Offer, Plugin, first_ok, layout_of, session_refused};
+use crate::login::{
+    Account, Answer, Authenticator, Denied, Offer, Plugin, first_ok, layout_of, no_seat, session_refused,
+};
 use crate::refusal;
 use grove_engine::Session;
 use grove_engine::io::{Identity, World};
@@ -28,7 +30,7 @@ impl<W: World> Client<W> {
             Err(Denied::Link(error)) => return Err(error),
             Err(Denied::Password(password)) => {
                 self.shared.metrics().refused_logins.add(1);
-                let refused = refusal::access_denied(&change.user, &self.host, password);
+                let refused = refusal::access_denied(&change.user, &self.peer.host(), password);
                 return self.stay_or_end(refused).await;
             }
         };
@@ -58,6 +60,7 @@ impl<W: World> Client<W> {
             link: &mut self.link,
             accounts: &self.shared.accounts,
             password_key: &self.shared.password_key,
+            peer: self.peer,
         };
         if knows_plugins {
             let plugin = Plugin::named(&change.auth_plugin).unwrap_or(offer.plugin);
@@ -73,6 +76,12 @@ impl<W: World> Client<W> {
 
     /// Ends the old session and begins one for the new account; gives its OK packet.
     async fn become_user(&mut self, account: Account, change: ChangeUser, offer: &Offer) -> Result<Vec<u8>, LinkError> {
+        // A client that stays with its account keeps its seat there, even if there is no other one.
+        let seat = if account.user == self.user {
+            None
+        } else {
+            Some(account.take_seat().ok_or_else(|| no_seat(&self.shared, &account))?)
+        };
         self.session.close().await;
         let collation = change.collation.unwrap_or(self.collation);
         let database = if change.database.is_empty() {
@@ -98,6 +107,9 @@ impl<W: World> Client<W> {
         self.statements = Statements::new(self.flavor);
         self.collation = collation;
         self.user = account.user;
+        if let Some(seat) = seat {
+            self._seat = seat;
+        }
         self.shared.registry.own(self.id, &self.user, self.interrupter.clone());
         Ok(ok)
     }

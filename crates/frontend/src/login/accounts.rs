@@ -1,9 +1,13 @@
 //! The accounts that clients may use.
 //!
-//! Invariant: an unknown user goes the same way as a known one with a wrong password, packet by packet.
+//! Invariant: an unknown user, and a known one from an address that its account does not allow, go the same way as a wrong password,
+//! packet by packet. As on the servers, where `app@'10.%'` and `app@'192.168.%'` are different accounts, an account is a name and the
+//! places that its clients come from.
 
+use super::seats::{Seat, Seats};
 use crate::error::FrontendError;
-use grove_config::User;
+use crate::peer::Peer;
+use grove_config::{Source, User};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,6 +18,17 @@ pub(crate) struct Account {
     pub password: String,
     /// In use when the client names no schema; empty for none.
     pub default_schema: Vec<u8>,
+    /// Clients without TLS are refused.
+    pub requires_tls: bool,
+    sources: Arc<[Source]>,
+    seats: Arc<Seats>,
+}
+
+impl Account {
+    /// A place among the account's clients; `None` if there are as many as it may have.
+    pub fn take_seat(&self) -> Option<Seat> {
+        self.seats.take()
+    }
 }
 
 /// All accounts, by name.
@@ -32,6 +47,9 @@ impl Accounts {
                 user: Arc::from(user.name.as_str()),
                 password: user.password.expose().to_owned(),
                 default_schema: user.default_schema.clone().unwrap_or_default().into_bytes(),
+                requires_tls: user.require_tls,
+                sources: user.allow_from.as_slice().into(),
+                seats: Seats::new(user.max_connections),
             };
             (user.name.clone().into_bytes(), account)
         };
@@ -41,13 +59,19 @@ impl Accounts {
         })
     }
 
-    pub fn find(&self, user: &[u8]) -> Option<&Account> {
-        self.by_name.get(user)
+    /// Whether any account may be used from there.
+    pub fn know(&self, peer: Peer) -> bool {
+        self.by_name.values().any(|account| peer.is_from(&account.sources))
     }
 
-    /// The password to compare with, for any user.
-    pub fn password(&self, user: &[u8]) -> &[u8] {
-        let account = self.by_name.get(user);
+    pub fn find(&self, user: &[u8], peer: Peer) -> Option<&Account> {
+        let account = self.by_name.get(user)?;
+        peer.is_from(&account.sources).then_some(account)
+    }
+
+    /// The password to compare with, for any user from anywhere.
+    pub fn password(&self, user: &[u8], peer: Peer) -> &[u8] {
+        let account = self.find(user, peer);
         account.map_or(&self.decoy, |account| &account.password).as_bytes()
     }
 }

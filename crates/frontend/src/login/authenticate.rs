@@ -2,13 +2,15 @@
 //!
 //! Source: MySQL Internals "Authentication Method". Grove knows the passwords, so the fast path of caching_sha2_password always works for a
 //! client that has the right one; a wrong one takes the full path, as on a server that has not seen the account yet.
-//! Invariant: every comparison takes the same time, and unknown users see the same packets.
+//! Invariant: every comparison takes the same time, and unknown users see the same packets. An account that requires TLS is refused after
+//! its password was found right, as the servers do for REQUIRE SSL.
 
 use super::accounts::{Account, Accounts};
 use super::challenge::fresh_challenge;
 use super::password_key::PasswordKey;
 use crate::error::LinkError;
 use crate::link::{Link, without_nul};
+use crate::peer::Peer;
 use crate::refusal::UsingPassword;
 use bytes::Bytes;
 use grove_wire::auth::{self, AUTH_MORE_DATA, FAST_AUTH_OK, PERFORM_FULL_AUTH, REQUEST_PUBLIC_KEY};
@@ -64,6 +66,7 @@ pub(crate) struct Authenticator<'a> {
     pub link: &'a mut Link,
     pub accounts: &'a Accounts,
     pub password_key: &'a PasswordKey,
+    pub peer: Peer,
 }
 
 impl Authenticator<'_> {
@@ -93,7 +96,7 @@ impl Authenticator<'_> {
         challenge: &[u8; CHALLENGE_LEN],
         response: &[u8],
     ) -> Result<Account, Denied> {
-        let password = self.accounts.password(user).to_vec();
+        let password = self.accounts.password(user, self.peer).to_vec();
         let using = match plugin {
             Plugin::NativePassword => {
                 let expected = auth::native_password(&password, challenge);
@@ -115,8 +118,12 @@ impl Authenticator<'_> {
     }
 
     fn accept(&self, user: &[u8], response: &[u8]) -> Result<Account, Denied> {
-        let account = self.accounts.find(user).cloned();
-        account.ok_or_else(|| Denied::Password(UsingPassword::of(response)))
+        let account = self.accounts.find(user, self.peer);
+        let is_encrypted = self.link.is_encrypted();
+        let account = account.filter(|account| is_encrypted || !account.requires_tls);
+        account
+            .cloned()
+            .ok_or_else(|| Denied::Password(UsingPassword::of(response)))
     }
 
     async fn check_caching_sha2(

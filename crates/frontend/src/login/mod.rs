@@ -8,15 +8,18 @@ mod authenticate;
 mod challenge;
 mod greeting;
 mod password_key;
+mod seats;
 
 pub(crate) use accounts::{Account, Accounts};
 pub(crate) use authenticate::{Answer, Authenticator, Denied, Plugin};
 pub(crate) use challenge::fresh_challenge;
 pub(crate) use greeting::Offer;
 pub(crate) use password_key::PasswordKey;
+pub(crate) use seats::Seat;
 
 use crate::error::LinkError;
 use crate::link::Link;
+use crate::peer::Peer;
 use crate::refusal::{self, UsingPassword};
 use crate::shared::Shared;
 use grove_engine::Session;
@@ -30,6 +33,7 @@ use std::sync::Arc;
 pub(crate) struct LoggedIn<W: World> {
     pub session: Session<W>,
     pub user: Arc<str>,
+    pub seat: Seat,
     pub flavor: Flavor,
     pub collation: u16,
     pub max_packet_len: u32,
@@ -49,13 +53,22 @@ pub(crate) async fn log_in<W: World>(
     shared: &Shared<W>,
     link: &mut Link,
     id: u32,
-    host: &str,
+    peer: Peer,
 ) -> Result<LoggedIn<W>, LinkError> {
     let facts = shared.group.server_facts();
     let facts = facts.ok_or_else(|| LinkError::Refused(refusal::no_server()))?;
     let offer = Offer::new(&facts, shared.tls.acceptor.is_some());
+    if !shared.accounts.know(peer) {
+        shared.metrics().refused_logins.add(1);
+        // The servers say this in place of a greeting, before they know what the client can read: without SQLSTATE.
+        link.capabilities = CapabilityFlags(0);
+        return Err(LinkError::Refused(refusal::host_not_allowed(
+            &peer.host(),
+            offer.flavor(),
+        )));
+    }
     // Dropping the handshake may lose bytes, and ends the connection.
-    let proving = tokio::time::timeout(shared.connect_timeout, prove(shared, link, id, host, &offer));
+    let proving = tokio::time::timeout(shared.connect_timeout, prove(shared, link, id, peer, &offer));
     let proven = tokio::select! {
         biased;
         proven = proving => proven.map_err(|_| LinkError::Silent(shared.connect_timeout))??,
@@ -66,6 +79,7 @@ pub(crate) async fn log_in<W: World>(
         response,
         challenge,
     } = proven;
+    let seat = account.take_seat().ok_or_else(|| no_seat(shared, &account))?;
     let collation = u16::from(response.collation);
     let database = if response.database.is_empty() {
         account.default_schema.clone()
@@ -94,6 +108,7 @@ pub(crate) async fn log_in<W: World>(
     Ok(LoggedIn {
         session,
         user: account.user,
+        seat,
         flavor: offer.flavor(),
         collation,
         max_packet_len: response.max_packet_len,
@@ -106,7 +121,7 @@ async fn prove<W: World>(
     shared: &Shared<W>,
     link: &mut Link,
     id: u32,
-    host: &str,
+    peer: Peer,
     offer: &Offer,
 ) -> Result<Proven, LinkError> {
     let challenge = fresh_challenge().ok_or_else(|| LinkError::Session("no random bytes".into()))?;
@@ -130,6 +145,7 @@ async fn prove<W: World>(
         link,
         accounts: &shared.accounts,
         password_key: &shared.password_key,
+        peer,
     };
     let answer = Answer {
         plugin: Plugin::named(&response.auth_plugin),
@@ -144,7 +160,7 @@ async fn prove<W: World>(
             challenge,
         }),
         Err(Denied::Link(error)) => Err(error),
-        Err(Denied::Password(password)) => Err(denied(shared, &response.user, host, password)),
+        Err(Denied::Password(password)) => Err(denied(shared, &response.user, peer, password)),
     }
 }
 
@@ -159,9 +175,15 @@ fn asks_for_tls(response: &HandshakeResponse, payload_len: usize) -> bool {
     payload_len == HandshakeResponse::SSL_REQUEST_LEN && response.capabilities.contains(CapabilityFlags::SSL)
 }
 
-fn denied<W: World>(shared: &Shared<W>, user: &[u8], host: &str, password: UsingPassword) -> LinkError {
+fn denied<W: World>(shared: &Shared<W>, user: &[u8], peer: Peer, password: UsingPassword) -> LinkError {
     shared.metrics().refused_logins.add(1);
-    LinkError::Refused(refusal::access_denied(user, host, password))
+    LinkError::Refused(refusal::access_denied(user, &peer.host(), password))
+}
+
+/// The account has as many clients as it may have.
+pub(crate) fn no_seat<W: World>(shared: &Shared<W>, account: &Account) -> LinkError {
+    shared.metrics().refused_logins.add(1);
+    LinkError::Refused(refusal::too_many_user_connections(&account.user))
 }
 
 /// The capabilities that decide the layout of replies; encryption is a matter of each connection.

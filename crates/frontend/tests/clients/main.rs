@@ -7,6 +7,7 @@ mod raw;
 mod scripted;
 mod stage;
 
+mod access;
 mod commands;
 mod connections;
 mod hostile;

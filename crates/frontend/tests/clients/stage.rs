@@ -93,9 +93,8 @@ fn config() -> Config {
         tls: BackendTls::default(),
     };
     let user = |name: &str, password: &str, schema: Option<&str>| User {
-        name: name.to_owned(),
-        password: Secret::new(password),
         default_schema: schema.map(str::to_owned),
+        ..User::new(name, Secret::new(password))
     };
     let users = vec![
         user("app", "app secret", None),
