@@ -1,13 +1,16 @@
 //! Who may log in: Grove refuses in the words of a server whose accounts have hosts, limits and REQUIRE SSL.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use grove_testkit::{Cluster, ClusterOptions, Kind, Sandbox, SandboxOptions, TestDirectory, accounts, options_of};
-use mysql_async::{Conn, Error};
+use mysql_async::{Conn, Error, OptsBuilder};
+use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::stage::{PROXYD, run};
+use crate::stage::{PROXYD, one, run};
 
 /// A server alone, with the limit of one connection an account.
 struct Direct {
@@ -109,7 +112,7 @@ async fn all_that_is_said(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut said = Vec::new();
     let reading = stream.read_to_end(&mut said);
-    let limit = std::time::Duration::from_secs(8);
+    let limit = Duration::from_secs(8);
     tokio::time::timeout(limit, reading).await.expect("an end").unwrap();
     said.escape_ascii().to_string()
 }
@@ -141,4 +144,46 @@ async fn without_an_account_there_is_no_greeting_on_mariadb() {
 #[tokio::test]
 async fn without_an_account_there_is_no_greeting_on_mysql() {
     without_an_account_there_is_no_greeting(Kind::MySql).await;
+}
+
+/// A client of this machine, through Grove's socket.
+async fn through(socket: &Path, cluster: &Cluster) -> Result<Conn, Error> {
+    let socket = Some(socket.display().to_string());
+    Conn::new(OptsBuilder::from_opts(cluster.grove_opts()).socket(socket)).await
+}
+
+async fn clients_use_the_socket(kind: Kind) {
+    let directory = TestDirectory::create().unwrap();
+    let socket = directory.path().join("grove.sock");
+    let options = ClusterOptions::new(kind, 1)
+        .grove_listen(&format!("socket: {}", socket.display()))
+        .grove_user("allow_from: localhost");
+    let mut cluster = Cluster::start_with(options, PROXYD).await.unwrap();
+    let mut client = through(&socket, &cluster).await.unwrap();
+    assert_eq!(one(&mut client, "SELECT 40 + 2").await, "42");
+
+    let mut killed = cluster.stop_grove().unwrap();
+    killed.signal(Signal::KILL);
+    while killed.exit_status().is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(socket.exists(), "a killed process cannot remove its socket");
+    cluster.start_grove().await.unwrap();
+    let mut client = through(&socket, &cluster).await.unwrap();
+    assert_eq!(one(&mut client, "SELECT 40 + 2").await, "42");
+    drop(client);
+
+    let status = cluster.stop_grove().unwrap().terminate().await.unwrap();
+    assert!(status.success(), "{status}");
+    assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn clients_use_the_socket_before_mariadb() {
+    clients_use_the_socket(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn clients_use_the_socket_before_mysql() {
+    clients_use_the_socket(Kind::MySql).await;
 }

@@ -56,6 +56,8 @@ impl Config {
 pub struct Listen {
     /// Address of the MySQL protocol listener.
     pub address: SocketAddr,
+    /// Path of the Unix socket for clients of the same machine, if there is to be one.
+    pub socket: Option<PathBuf>,
     /// TLS towards clients.
     pub tls: ListenTls,
     /// Client connections at most; one more is refused with error 1040.
@@ -70,6 +72,7 @@ impl Default for Listen {
     fn default() -> Self {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 3306)),
+            socket: None,
             tls: ListenTls::default(),
             max_connections: 10_000,
             connect_timeout: Duration::from_secs(10),
@@ -95,7 +98,7 @@ pub enum ListenTlsMode {
     /// TLS is offered; plain connections are accepted.
     #[default]
     Preferred,
-    /// Plain connections are refused.
+    /// Plain connections are refused, but for those through the Unix socket.
     Required,
 }
 

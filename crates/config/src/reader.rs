@@ -19,6 +19,9 @@ use crate::report::{Origin, Problem};
 use crate::schema::{self, Kind};
 use crate::{BackendAddress, Network, Secret, Source};
 
+/// The longest path of a Unix socket on Linux: `sun_path` without its closing zero (unix(7)).
+const SOCKET_PATH_LIMIT: usize = 107;
+
 /// What the whole configuration is read from.
 pub(crate) struct Reader<'a> {
     pub(crate) root: Dict,
@@ -248,6 +251,20 @@ impl Reader<'_> {
             self.problem(path, wrong, format!("write them as in {default}"));
             default
         })
+    }
+
+    /// The path of a Unix socket to listen on.
+    pub(crate) fn socket_path(&mut self, path: &str) -> Option<PathBuf> {
+        let socket = self.directory.join(self.text(path)?);
+        let length = socket.as_os_str().len();
+        if length > SOCKET_PATH_LIMIT {
+            let wrong = format!("the path {} has {length} bytes", socket.display());
+            let right =
+                format!("choose one of at most {SOCKET_PATH_LIMIT} bytes, which is all that a socket's address holds");
+            self.problem(path, wrong, right);
+            return None;
+        }
+        Some(socket)
     }
 
     /// The address of a server.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 /// Every key of the configuration, by full path.
 pub const KEYS: &[&str] = &[
     "listen.address",
+    "listen.socket",
     "listen.tls.mode",
     "listen.tls.certificate",
     "listen.tls.key",

@@ -47,6 +47,7 @@ fn listen(reader: &mut Reader<'_>) -> Listen {
     let connections = default.max_connections as u64;
     Listen {
         address: reader.listen_address("listen.address", default.address),
+        socket: reader.socket_path("listen.socket"),
         tls: listen_tls(reader),
         max_connections: count(reader, "listen.max_connections", connections, 1..=CONNECTIONS_MAX),
         connect_timeout: reader.milliseconds("listen.connect_timeout_ms", default.connect_timeout),

@@ -215,7 +215,7 @@ fn a_wrong_variable_is_named() {
         &[("GROVE_LISTEN__PORT", "1"), ("GROVE_TIMEOUTS__DRAIN_MS", "x")],
         &[
             "environment variable GROVE_LISTEN__PORT: listen.port: unknown key; known keys here: address, \
-             connect_timeout_ms, idle_timeout_s, max_connections, tls",
+             connect_timeout_ms, idle_timeout_s, max_connections, socket, tls",
             "environment variable GROVE_TIMEOUTS__DRAIN_MS: timeouts.drain_ms: `x` is not possible; \
              write a whole number from 1 to 86400000, such as 10000",
         ],
@@ -343,5 +343,26 @@ fn tls_that_is_not_offered_cannot_be_required() {
             "F:9: users[0].require_tls: nobody can log in so, because listen.tls.mode is disabled; \
              set listen.tls.mode: preferred, or leave require_tls out",
         ],
+    );
+}
+
+#[test]
+fn the_path_of_a_socket_is_bounded_and_starts_at_the_file() {
+    let config = good(&format!("{MINIMAL}listen:\n  socket: /run/grove.sock\n"), &[]);
+    assert_eq!(config.listen.socket.as_deref(), Some(Path::new("/run/grove.sock")));
+    let text = format!("{MINIMAL}listen:\n  socket: grove.sock\n");
+    let config = Config::parse(Path::new("/etc/grove/F"), &text, &Environment::default()).unwrap();
+    assert_eq!(
+        config.listen.socket.as_deref(),
+        Some(Path::new("/etc/grove/grove.sock"))
+    );
+    let long = format!("/{}", "x".repeat(107));
+    check(
+        &format!("{MINIMAL}listen:\n  socket: {long}\n"),
+        &[],
+        &[&format!(
+            "F:10: listen.socket: the path {long} has 108 bytes; \
+             choose one of at most 107 bytes, which is all that a socket's address holds"
+        )],
     );
 }

@@ -87,6 +87,7 @@ fn a_default_that_stands_in_the_file_is_read_from_it() {
     // Guards the test above: a key that only stands in a comment would compare equal as well.
     let text = std::fs::read_to_string(file()).unwrap();
     let without_default = [
+        "listen.socket",
         "listen.tls.certificate",
         "listen.tls.key",
         "backends[].password_env",

@@ -16,6 +16,7 @@ mod refusal;
 mod registry;
 mod reply;
 mod shared;
+mod socket_listener;
 mod stream;
 mod tls;
 

@@ -64,6 +64,10 @@ impl Link {
         self.stream.is_encrypted()
     }
 
+    pub fn is_private(&self) -> bool {
+        self.stream.is_private()
+    }
+
     /// The handshake is over: commands may be longer.
     pub fn accept_commands(&mut self, max_len: usize) {
         self.payloads = PayloadReader::new(max_len);

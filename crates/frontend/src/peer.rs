@@ -8,38 +8,36 @@ use std::net::IpAddr;
 
 /// The other end of a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Peer {
-    address: IpAddr,
+pub(crate) enum Peer {
+    /// On the network; an IPv4 address is never in IPv6's form.
+    Address(IpAddr),
+    /// On this machine, through the Unix socket.
+    Socket,
 }
 
 impl Peer {
     /// A client on the network. An IPv4 address that a dual-stack socket gives in IPv6's form is the IPv4 address.
     pub fn at(address: IpAddr) -> Self {
-        Self {
-            address: address.to_canonical(),
-        }
+        Self::Address(address.to_canonical())
     }
 
     /// As the servers name a client in messages: this machine has a name, other addresses are not looked up.
     pub fn host(&self) -> String {
-        if self.is_local() {
-            "localhost".to_owned()
-        } else {
-            self.address.to_string()
+        match self {
+            Self::Address(address) if !address.is_loopback() => address.to_string(),
+            _ => "localhost".to_owned(),
         }
     }
 
     /// Whether one of the sources covers it; no sources at all cover everything.
     pub fn is_from(&self, sources: &[Source]) -> bool {
-        let covers = |source: &Source| match source {
-            Source::Localhost => self.is_local(),
-            Source::Network(network) => network.contains(self.address),
+        let covers = |source: &Source| match (source, self) {
+            (Source::Localhost, Self::Socket) => true,
+            (Source::Localhost, Self::Address(address)) => address.is_loopback(),
+            (Source::Network(network), Self::Address(address)) => network.contains(*address),
+            (Source::Network(_), Self::Socket) => false,
         };
         sources.is_empty() || sources.iter().any(covers)
-    }
-
-    fn is_local(&self) -> bool {
-        self.address.is_loopback()
     }
 }
 
@@ -58,6 +56,7 @@ mod tests {
         ] {
             assert_eq!(Peer::at(address.parse().unwrap()).host(), host);
         }
+        assert_eq!(Peer::Socket.host(), "localhost");
     }
 
     #[test]
@@ -74,5 +73,8 @@ mod tests {
         ] {
             assert_eq!(peer(address).is_from(sources), is_covered, "{address} {sources:?}");
         }
+        let everywhere = ["0.0.0.0/0", "::/0"].map(|text| Source::Network(text.parse().unwrap()));
+        assert!(!Peer::Socket.is_from(&everywhere), "a socket has no address");
+        assert!(Peer::Socket.is_from(&[network, Source::Localhost]) && Peer::Socket.is_from(&[]));
     }
 }

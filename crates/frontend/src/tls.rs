@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) struct Tls {
     /// Absent when TLS is disabled.
     pub acceptor: Option<TlsAcceptor>,
-    /// Plain connections are refused.
+    /// Plain connections over the network are refused.
     pub is_required: bool,
 }
 

@@ -8,19 +8,18 @@ use crate::login::{self, LoggedIn};
 use crate::peer::Peer;
 use crate::refusal;
 use crate::shared::Shared;
-use crate::stream::Stream;
+use crate::stream::{Socket, Stream};
 use grove_engine::io::World;
 use grove_sql::Flavor;
 use grove_telemetry::Metrics;
 use std::sync::Arc;
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve<W: World>(shared: Arc<Shared<W>>, stream: TcpStream, peer: Peer) {
+pub(crate) async fn serve<W: World>(shared: Arc<Shared<W>>, socket: Socket, peer: Peer) {
     let place = Place::take(shared);
     let id = place.id;
-    let link = Link::new(Stream::Plain(stream), place.cut.clone());
+    let link = Link::new(Stream::Plain(socket), place.cut.clone());
     // The login's future is large and short-lived: boxed, it is not part of an idle client's memory.
     let mut client = match Box::pin(begin(&place, link, peer)).await {
         Some(client) => client,

@@ -142,7 +142,7 @@ impl Authenticator<'_> {
             return Ok(true);
         }
         let sent = self.ask(&[AUTH_MORE_DATA, PERFORM_FULL_AUTH]).await?;
-        let given = if self.link.is_encrypted() {
+        let given = if self.link.is_private() {
             Some(without_nul(&sent).to_vec())
         } else if sent[..] == [REQUEST_PUBLIC_KEY] {
             let key = [&[AUTH_MORE_DATA], self.password_key.public_pem()].concat();

@@ -135,7 +135,7 @@ async fn prove<W: World>(
         response = parse_response(&link.receive_exactly().await?)?;
     }
     link.capabilities = offer.capabilities & response.capabilities;
-    if shared.tls.is_required && !link.is_encrypted() {
+    if shared.tls.is_required && !link.is_private() {
         return Err(LinkError::Refused(refusal::insecure_transport()));
     }
     if !link.capabilities.contains(CapabilityFlags::SECURE_CONNECTION) {

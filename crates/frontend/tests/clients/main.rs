@@ -15,4 +15,5 @@ mod login;
 mod prepared;
 mod several;
 mod shutdown;
+mod socket;
 mod users;
