@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Secret, Source};
+use crate::{Network, Secret, Source};
 
 /// A complete configuration without mistakes.
 #[derive(Debug, Clone)]
@@ -58,6 +58,8 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Path of the Unix socket for clients of the same machine, if there is to be one.
     pub socket: Option<PathBuf>,
+    /// Where connections begin with a PROXY header; empty for nowhere.
+    pub proxy_protocol_from: Vec<Network>,
     /// TLS towards clients.
     pub tls: ListenTls,
     /// Client connections at most; one more is refused with error 1040.
@@ -73,6 +75,7 @@ impl Default for Listen {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 3306)),
             socket: None,
+            proxy_protocol_from: Vec::new(),
             tls: ListenTls::default(),
             max_connections: 10_000,
             connect_timeout: Duration::from_secs(10),

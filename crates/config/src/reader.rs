@@ -144,18 +144,25 @@ impl Reader<'_> {
         texts
     }
 
+    /// Networks and addresses.
+    pub(crate) fn networks(&mut self, path: &str) -> Vec<Network> {
+        let texts = self.texts(path);
+        let network = |(path, text): (String, String)| self.network(&path, &text, "");
+        texts.into_iter().filter_map(network).collect()
+    }
+
     /// Networks, addresses, and `localhost`.
     pub(crate) fn sources(&mut self, path: &str) -> Vec<Source> {
         let texts = self.texts(path);
         let source = |(path, text): (String, String)| match text.as_str() {
             "localhost" => Some(Source::Localhost),
-            text => self.network(&path, text).map(Source::Network),
+            text => self.network(&path, text, ", or localhost").map(Source::Network),
         };
         texts.into_iter().filter_map(source).collect()
     }
 
-    fn network(&mut self, path: &str, text: &str) -> Option<Network> {
-        let form = "write an address, a network as in 10.0.0.0/8 or fd00::/8, or localhost".to_owned();
+    fn network(&mut self, path: &str, text: &str, otherwise: &str) -> Option<Network> {
+        let form = format!("write an address, or a network as in 10.0.0.0/8 or fd00::/8{otherwise}");
         let (wrong, right) = match text.parse() {
             Ok(network) => return Some(network),
             Err(NotANetwork::NoAddress) => (format!("`{text}` is no address or network"), form),

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 pub const KEYS: &[&str] = &[
     "listen.address",
     "listen.socket",
+    "listen.proxy_protocol_from",
     "listen.tls.mode",
     "listen.tls.certificate",
     "listen.tls.key",

@@ -48,6 +48,7 @@ fn listen(reader: &mut Reader<'_>) -> Listen {
     Listen {
         address: reader.listen_address("listen.address", default.address),
         socket: reader.socket_path("listen.socket"),
+        proxy_protocol_from: reader.networks("listen.proxy_protocol_from"),
         tls: listen_tls(reader),
         max_connections: count(reader, "listen.max_connections", connections, 1..=CONNECTIONS_MAX),
         connect_timeout: reader.milliseconds("listen.connect_timeout_ms", default.connect_timeout),

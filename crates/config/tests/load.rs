@@ -215,7 +215,7 @@ fn a_wrong_variable_is_named() {
         &[("GROVE_LISTEN__PORT", "1"), ("GROVE_TIMEOUTS__DRAIN_MS", "x")],
         &[
             "environment variable GROVE_LISTEN__PORT: listen.port: unknown key; known keys here: address, \
-             connect_timeout_ms, idle_timeout_s, max_connections, socket, tls",
+             connect_timeout_ms, idle_timeout_s, max_connections, proxy_protocol_from, socket, tls",
             "environment variable GROVE_TIMEOUTS__DRAIN_MS: timeouts.drain_ms: `x` is not possible; \
              write a whole number from 1 to 86400000, such as 10000",
         ],
@@ -312,7 +312,7 @@ fn a_wrong_item_of_a_list_is_named_with_its_own_line() {
         &[],
         &[
             "F:11: users[0].allow_from[1]: `app.example` is no address or network; \
-             write an address, a network as in 10.0.0.0/8 or fd00::/8, or localhost",
+             write an address, or a network as in 10.0.0.0/8 or fd00::/8, or localhost",
             "F:12: users[0].allow_from[2]: `10.1.2.3/8` has bits behind its prefix; write 10.0.0.0/8, or a longer prefix",
             "F:13: users[0].allow_from[3]: the prefix of `10.0.0.0/33` is longer than the address; \
              write a prefix of at most 32 bits",
@@ -364,5 +364,24 @@ fn the_path_of_a_socket_is_bounded_and_starts_at_the_file() {
             "F:10: listen.socket: the path {long} has 108 bytes; \
              choose one of at most 107 bytes, which is all that a socket's address holds"
         )],
+    );
+}
+
+#[test]
+fn load_balancers_are_networks() {
+    let listen = |networks: &str| format!("{MINIMAL}listen:\n  proxy_protocol_from: [{networks}]\n");
+    let config = good(&listen("10.0.0.5, 'fd00::/8'"), &[]);
+    let [first, second] = config.listen.proxy_protocol_from[..] else {
+        panic!("{:?}", config.listen.proxy_protocol_from);
+    };
+    assert!(first.contains([10, 0, 0, 5].into()) && !first.contains([10, 0, 0, 6].into()));
+    assert!(second.contains("fd00::1".parse().unwrap()));
+    check(
+        &listen("localhost"),
+        &[],
+        &[
+            "F:10: listen.proxy_protocol_from[0]: `localhost` is no address or network; \
+             write an address, or a network as in 10.0.0.0/8 or fd00::/8",
+        ],
     );
 }

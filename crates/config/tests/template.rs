@@ -88,6 +88,7 @@ fn a_default_that_stands_in_the_file_is_read_from_it() {
     let text = std::fs::read_to_string(file()).unwrap();
     let without_default = [
         "listen.socket",
+        "listen.proxy_protocol_from",
         "listen.tls.certificate",
         "listen.tls.key",
         "backends[].password_env",

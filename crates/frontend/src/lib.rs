@@ -6,6 +6,7 @@
 //! Deliberately absent: servers' connections, the order of writes and everything else that `grove-engine` decides; what a statement
 //! means is `grove-sql`'s business.
 
+mod balancer;
 mod client;
 mod error;
 mod frontend;

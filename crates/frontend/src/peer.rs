@@ -3,7 +3,7 @@
 //! Deliberately absent: names of other machines. A look-up would take as long as somebody else's name server pleases, and the servers'
 //! own `skip-name-resolve` is what operators set.
 
-use grove_config::Source;
+use grove_config::{Network, Source};
 use std::net::IpAddr;
 
 /// The other end of a client's connection.
@@ -26,6 +26,14 @@ impl Peer {
         match self {
             Self::Address(address) if !address.is_loopback() => address.to_string(),
             _ => "localhost".to_owned(),
+        }
+    }
+
+    /// Whether it is on the network and in one of these.
+    pub fn is_in(&self, networks: &[Network]) -> bool {
+        match self {
+            Self::Address(address) => networks.iter().any(|network| network.contains(*address)),
+            Self::Socket => false,
         }
     }
 

@@ -1,7 +1,8 @@
-//! A client's task, from accept to the end: its place in the registry, its login, its last packet.
+//! A client's task, from accept to the end: its place in the registry, its PROXY header if it comes through a load balancer, its login, its last packet.
 
 use super::Client;
 use super::prepared::Statements;
+use crate::balancer::client_behind;
 use crate::error::LinkError;
 use crate::link::Link;
 use crate::login::{self, LoggedIn};
@@ -13,15 +14,16 @@ use grove_engine::io::World;
 use grove_sql::Flavor;
 use grove_telemetry::Metrics;
 use std::sync::Arc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve<W: World>(shared: Arc<Shared<W>>, socket: Socket, peer: Peer) {
+pub(crate) async fn serve<W: World>(shared: Arc<Shared<W>>, socket: Socket, neighbour: Peer) {
     let place = Place::take(shared);
     let id = place.id;
     let link = Link::new(Stream::Plain(socket), place.cut.clone());
     // The login's future is large and short-lived: boxed, it is not part of an idle client's memory.
-    let mut client = match Box::pin(begin(&place, link, peer)).await {
+    let mut client = match Box::pin(begin(&place, link, neighbour)).await {
         Some(client) => client,
         None => return,
     };
@@ -33,9 +35,17 @@ pub(crate) async fn serve<W: World>(shared: Arc<Shared<W>>, socket: Socket, peer
 }
 
 /// Greeting and login. What a client is refused for is sent here.
-async fn begin<W: World>(place: &Place<W>, mut link: Link, peer: Peer) -> Option<Client<W>> {
+async fn begin<W: World>(place: &Place<W>, mut link: Link, neighbour: Peer) -> Option<Client<W>> {
     let shared = &place.shared;
-    match login::log_in(shared, &mut link, place.id, peer).await {
+    let deadline = Instant::now() + shared.connect_timeout;
+    let peer = match client_behind(neighbour, &mut link, shared, deadline).await {
+        Ok(peer) => peer,
+        Err(error) => {
+            close(link, error, Flavor::Mysql, shared).await;
+            return None;
+        }
+    };
+    match login::log_in(shared, &mut link, place.id, peer, deadline).await {
         Ok(LoggedIn {
             session,
             user,

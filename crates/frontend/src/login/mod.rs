@@ -1,6 +1,6 @@
 //! The connection phase: greeting, TLS, handshake response, authentication, the engine's session.
 //!
-//! Source: MySQL Internals "Connection Phase". The client's part of it is bounded by `listen.connect_timeout`; opening the session is
+//! Source: MySQL Internals "Connection Phase". The client's part of it ends by the deadline that `listen.connect_timeout` set; opening the session is
 //! bounded by the engine.
 
 mod accounts;
@@ -28,6 +28,7 @@ use grove_sql::Flavor;
 use grove_wire::handshake::{CHALLENGE_LEN, HandshakeResponse};
 use grove_wire::{CapabilityFlags, OkPacket, StatusFlags};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// A client that has proved who it is.
 pub(crate) struct LoggedIn<W: World> {
@@ -54,6 +55,7 @@ pub(crate) async fn log_in<W: World>(
     link: &mut Link,
     id: u32,
     peer: Peer,
+    deadline: Instant,
 ) -> Result<LoggedIn<W>, LinkError> {
     let facts = shared.group.server_facts();
     let facts = facts.ok_or_else(|| LinkError::Refused(refusal::no_server()))?;
@@ -68,7 +70,7 @@ pub(crate) async fn log_in<W: World>(
         )));
     }
     // Dropping the handshake may lose bytes, and ends the connection.
-    let proving = tokio::time::timeout(shared.connect_timeout, prove(shared, link, id, peer, &offer));
+    let proving = tokio::time::timeout_at(deadline, prove(shared, link, id, peer, &offer));
     let proven = tokio::select! {
         biased;
         proven = proving => proven.map_err(|_| LinkError::Silent(shared.connect_timeout))??,

@@ -13,6 +13,7 @@ mod connections;
 mod hostile;
 mod login;
 mod prepared;
+mod proxied;
 mod several;
 mod shutdown;
 mod socket;
