@@ -66,6 +66,8 @@ pub struct Listen {
     pub max_connections: usize,
     /// Time a client has to finish its handshake.
     pub connect_timeout: Duration,
+    /// The longest time that a login waits for refusals of others from its address; zero for never.
+    pub refused_login_delay: Duration,
     /// A connection without a command for this long is closed, as `wait_timeout` does on a server.
     pub idle_timeout: Duration,
 }
@@ -79,6 +81,7 @@ impl Default for Listen {
             tls: ListenTls::default(),
             max_connections: 10_000,
             connect_timeout: Duration::from_secs(10),
+            refused_login_delay: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(28_800),
         }
     }

@@ -15,6 +15,7 @@ pub const KEYS: &[&str] = &[
     "listen.tls.key",
     "listen.max_connections",
     "listen.connect_timeout_ms",
+    "listen.refused_login_delay_ms",
     "listen.idle_timeout_s",
     "admin.address",
     "backends[].name",

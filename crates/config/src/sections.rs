@@ -9,6 +9,7 @@ use crate::config::{
 use crate::reader::Reader;
 use crate::schema::{self, Kind};
 use figment::value::Value;
+use std::time::Duration;
 
 /// A table of more connections than ports, or of more shapes than memory, is a typing mistake.
 const COUNT_MAX: u64 = 10_000_000;
@@ -45,6 +46,9 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
 fn listen(reader: &mut Reader<'_>) -> Listen {
     let default = Listen::default();
     let connections = default.max_connections as u64;
+    let delay = u64::try_from(default.refused_login_delay.as_millis()).unwrap_or(u64::MAX);
+    // A minute is longer than most clients wait.
+    let delay = reader.integer("listen.refused_login_delay_ms", delay, 0..=60_000);
     Listen {
         address: reader.listen_address("listen.address", default.address),
         socket: reader.socket_path("listen.socket"),
@@ -52,6 +56,7 @@ fn listen(reader: &mut Reader<'_>) -> Listen {
         tls: listen_tls(reader),
         max_connections: count(reader, "listen.max_connections", connections, 1..=CONNECTIONS_MAX),
         connect_timeout: reader.milliseconds("listen.connect_timeout_ms", default.connect_timeout),
+        refused_login_delay: Duration::from_millis(delay),
         idle_timeout: reader.seconds("listen.idle_timeout_s", default.idle_timeout),
     }
 }

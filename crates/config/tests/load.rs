@@ -215,7 +215,8 @@ fn a_wrong_variable_is_named() {
         &[("GROVE_LISTEN__PORT", "1"), ("GROVE_TIMEOUTS__DRAIN_MS", "x")],
         &[
             "environment variable GROVE_LISTEN__PORT: listen.port: unknown key; known keys here: address, \
-             connect_timeout_ms, idle_timeout_s, max_connections, proxy_protocol_from, socket, tls",
+             connect_timeout_ms, idle_timeout_s, max_connections, proxy_protocol_from, refused_login_delay_ms, \
+             socket, tls",
             "environment variable GROVE_TIMEOUTS__DRAIN_MS: timeouts.drain_ms: `x` is not possible; \
              write a whole number from 1 to 86400000, such as 10000",
         ],

@@ -7,7 +7,8 @@ use super::prepared::Statements;
 use super::{After, Client};
 use crate::error::LinkError;
 use crate::login::{
-    Account, Answer, Authenticator, Denied, Offer, Plugin, first_ok, layout_of, no_seat, session_refused,
+    Account, Answer, Authenticator, Denied, Offer, Plugin, denied, first_ok, layout_of, no_seat, session_refused,
+    wait_for_refusals,
 };
 use crate::refusal;
 use grove_engine::Session;
@@ -16,12 +17,14 @@ use grove_sql::Flavor;
 use grove_wire::handshake::ChangeUser;
 use grove_wire::{CapabilityFlags, ErrPacket};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 impl<W: World> Client<W> {
     pub(super) async fn change_user(&mut self, change: ChangeUser) -> Result<After, LinkError> {
         let facts = self.shared.group.server_facts();
         let facts = facts.ok_or_else(|| LinkError::Refused(refusal::no_server()))?;
         let offer = Offer::new(&facts, self.shared.tls.acceptor.is_some());
+        self.wait_for_refusals().await?;
         let limit = self.shared.connect_timeout;
         // Dropping the exchange may lose bytes, and ends the connection.
         let proof = tokio::time::timeout(limit, self.prove_again(&change, &offer)).await;
@@ -29,11 +32,11 @@ impl<W: World> Client<W> {
             Ok(account) => account,
             Err(Denied::Link(error)) => return Err(error),
             Err(Denied::Password(password)) => {
-                self.shared.metrics().refused_logins.add(1);
-                let refused = refusal::access_denied(&change.user, &self.peer.host(), password);
+                let refused = denied(&self.shared, &change.user, self.peer, password);
                 return self.stay_or_end(refused).await;
             }
         };
+        self.shared.refusals.clear(self.peer);
         match self.become_user(account, change, &offer).await {
             Ok(ok) => {
                 self.link.send_packet(&ok).await?;
@@ -41,6 +44,22 @@ impl<W: World> Client<W> {
             }
             Err(LinkError::Refused(err)) => self.stay_or_end(err).await,
             Err(error) => Err(error),
+        }
+    }
+
+    /// A client that guesses is slowed down here as at a login. What its session holds on the servers is given up before: the command ends
+    /// the session in any case.
+    async fn wait_for_refusals(&mut self) -> Result<(), LinkError> {
+        if self.shared.refusals.wait_of(self.peer, Instant::now()).is_zero() {
+            return Ok(());
+        }
+        self.session.close().await;
+        let cut = self.link.cut.clone();
+        // Dropping the wait loses nothing.
+        tokio::select! {
+            biased;
+            () = cut.cancelled() => Err(LinkError::Cut),
+            _ = wait_for_refusals(&self.shared, self.peer) => Ok(()),
         }
     }
 

@@ -8,6 +8,7 @@ mod authenticate;
 mod challenge;
 mod greeting;
 mod password_key;
+mod refusals;
 mod seats;
 
 pub(crate) use accounts::{Account, Accounts};
@@ -15,6 +16,7 @@ pub(crate) use authenticate::{Answer, Authenticator, Denied, Plugin};
 pub(crate) use challenge::fresh_challenge;
 pub(crate) use greeting::Offer;
 pub(crate) use password_key::PasswordKey;
+pub(crate) use refusals::Refusals;
 pub(crate) use seats::Seat;
 
 use crate::error::LinkError;
@@ -25,9 +27,10 @@ use crate::shared::Shared;
 use grove_engine::Session;
 use grove_engine::io::{Identity, World};
 use grove_sql::Flavor;
-use grove_wire::handshake::{CHALLENGE_LEN, HandshakeResponse};
-use grove_wire::{CapabilityFlags, OkPacket, StatusFlags};
+use grove_wire::handshake::{CHALLENGE_LEN, Greeting, HandshakeResponse};
+use grove_wire::{CapabilityFlags, ErrPacket, OkPacket, StatusFlags};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// A client that has proved who it is.
@@ -70,10 +73,9 @@ pub(crate) async fn log_in<W: World>(
         )));
     }
     // Dropping the handshake may lose bytes, and ends the connection.
-    let proving = tokio::time::timeout_at(deadline, prove(shared, link, id, peer, &offer));
     let proven = tokio::select! {
         biased;
-        proven = proving => proven.map_err(|_| LinkError::Silent(shared.connect_timeout))??,
+        proven = prove(shared, link, id, peer, &offer, deadline) => proven?,
         () = shared.stop.cancelled() => return Err(LinkError::Cut),
     };
     let Proven {
@@ -118,16 +120,57 @@ pub(crate) async fn log_in<W: World>(
     })
 }
 
-/// The client's part: greeting to the last packet before OK.
+/// The client's part: greeting to the last packet before OK. The time that it has to wait for others' refusals is not counted.
 async fn prove<W: World>(
     shared: &Shared<W>,
     link: &mut Link,
     id: u32,
     peer: Peer,
     offer: &Offer,
+    deadline: Instant,
 ) -> Result<Proven, LinkError> {
+    let late = |_| LinkError::Silent(shared.connect_timeout);
     let challenge = fresh_challenge().ok_or_else(|| LinkError::Session("no random bytes".into()))?;
-    link.send_packet(&offer.greeting(id, challenge).encode()).await?;
+    let hearing = hear(shared, link, offer, offer.greeting(id, challenge));
+    let response = tokio::time::timeout_at(deadline, hearing).await.map_err(late)??;
+    let waited = wait_for_refusals(shared, peer).await;
+    let mut authenticator = Authenticator {
+        link,
+        accounts: &shared.accounts,
+        password_key: &shared.password_key,
+        peer,
+    };
+    let answer = Answer {
+        plugin: Plugin::named(&response.auth_plugin),
+        challenge,
+        response: response.auth_response.clone().into(),
+    };
+    let proving = authenticator.authenticate(&response.user, answer, offer.plugin);
+    match tokio::time::timeout_at(deadline + waited, proving)
+        .await
+        .map_err(late)?
+    {
+        Ok(account) => {
+            shared.refusals.clear(peer);
+            Ok(Proven {
+                account,
+                response,
+                challenge,
+            })
+        }
+        Err(Denied::Link(error)) => Err(error),
+        Err(Denied::Password(password)) => Err(LinkError::Refused(denied(shared, &response.user, peer, password))),
+    }
+}
+
+/// The greeting and the client's answer, under TLS if it wants that.
+async fn hear<W: World>(
+    shared: &Shared<W>,
+    link: &mut Link,
+    offer: &Offer,
+    greeting: Greeting,
+) -> Result<HandshakeResponse, LinkError> {
+    link.send_packet(&greeting.encode()).await?;
     let payload = link.receive_exactly().await?;
     let mut response = parse_response(&payload)?;
     if asks_for_tls(&response, payload.len()) {
@@ -143,27 +186,17 @@ async fn prove<W: World>(
     if !link.capabilities.contains(CapabilityFlags::SECURE_CONNECTION) {
         return Err(LinkError::Refused(refusal::old_authentication()));
     }
-    let mut authenticator = Authenticator {
-        link,
-        accounts: &shared.accounts,
-        password_key: &shared.password_key,
-        peer,
-    };
-    let answer = Answer {
-        plugin: Plugin::named(&response.auth_plugin),
-        challenge,
-        response: response.auth_response.clone().into(),
-    };
-    let proof = authenticator.authenticate(&response.user, answer, offer.plugin).await;
-    match proof {
-        Ok(account) => Ok(Proven {
-            account,
-            response,
-            challenge,
-        }),
-        Err(Denied::Link(error)) => Err(error),
-        Err(Denied::Password(password)) => Err(denied(shared, &response.user, peer, password)),
+    Ok(response)
+}
+
+/// Waits as long as earlier refusals from there make it wait; gives that time. The caller holds nothing that others want.
+pub(crate) async fn wait_for_refusals<W: World>(shared: &Shared<W>, peer: Peer) -> Duration {
+    let wait = shared.refusals.wait_of(peer, Instant::now());
+    if !wait.is_zero() {
+        shared.metrics().delayed_logins.add(1);
+        tokio::time::sleep(wait).await;
     }
+    wait
 }
 
 fn parse_response(payload: &[u8]) -> Result<HandshakeResponse, LinkError> {
@@ -177,9 +210,11 @@ fn asks_for_tls(response: &HandshakeResponse, payload_len: usize) -> bool {
     payload_len == HandshakeResponse::SSL_REQUEST_LEN && response.capabilities.contains(CapabilityFlags::SSL)
 }
 
-fn denied<W: World>(shared: &Shared<W>, user: &[u8], peer: Peer, password: UsingPassword) -> LinkError {
+/// The password is wrong, or as good as wrong: counted, and remembered for the next login from there.
+pub(crate) fn denied<W: World>(shared: &Shared<W>, user: &[u8], peer: Peer, password: UsingPassword) -> ErrPacket {
     shared.metrics().refused_logins.add(1);
-    LinkError::Refused(refusal::access_denied(user, &peer.host(), password))
+    shared.refusals.add(peer, Instant::now());
+    refusal::access_denied(user, &peer.host(), password)
 }
 
 /// The account has as many clients as it may have.

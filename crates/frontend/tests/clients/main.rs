@@ -14,6 +14,7 @@ mod hostile;
 mod login;
 mod prepared;
 mod proxied;
+mod refusals;
 mod several;
 mod shutdown;
 mod socket;
