@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use grove_sandbox::default_cache_directory;
 use grove_testkit::{Cluster, ClusterOptions, Kind, Sandbox, SandboxOptions, TestDirectory, accounts, options_of};
 use mysql_async::{Conn, Error, OptsBuilder};
 use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::process::Command;
 
 use crate::stage::{PROXYD, one, run};
 
@@ -186,4 +188,67 @@ async fn clients_use_the_socket_before_mariadb() {
 #[tokio::test]
 async fn clients_use_the_socket_before_mysql() {
     clients_use_the_socket(Kind::MySql).await;
+}
+
+/// The hashes of `app secret`: MariaDB's PASSWORD(), and what MySQL 9.7.4 had in mysql.user.
+const GROVE_HASHES: &str = r#"  - { name: starred, password_hash: "*C59FB35116D870D298C2A21D24F5D1BEE9934857" }
+  - name: salted
+    password_hash: "0x24412430304124624B651C50275B51254C484F2C6D5B45320B7D436878656A31434C68495164476A3669752E72684637392E79354D633176384B784E5A454747332F57465137"
+"#;
+
+async fn a_driver_brings_the_password_to_a_hash(kind: Kind) {
+    let options = ClusterOptions::new(kind, 1).configuration(GROVE_HASHES);
+    let cluster = Cluster::start_with(options, PROXYD).await.unwrap();
+    for user in ["starred", "salted"] {
+        let (create, grant) = (
+            format!("CREATE USER {user}@'%' IDENTIFIED BY 'app secret'"),
+            format!("GRANT ALL ON app.* TO {user}@'%'"),
+        );
+        administrate(cluster.servers()[0].address(), &[&create, &grant]).await;
+        // Once to be taught, once knowing.
+        for _ in 0..2 {
+            assert!(refusal(cluster.grove_address(), user).await.contains("1045"));
+            let opts = options_of(cluster.grove_address(), user, "app secret");
+            let mut conn = Conn::new(opts).await.unwrap();
+            let current = one(&mut conn, "SELECT CURRENT_USER()").await;
+            assert_eq!(current, format!("{user}@%"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_driver_brings_the_password_to_a_hash_before_mariadb() {
+    a_driver_brings_the_password_to_a_hash(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn a_driver_brings_the_password_to_a_hash_before_mysql() {
+    a_driver_brings_the_password_to_a_hash(Kind::MySql).await;
+}
+
+/// MySQL's own command-line client, told to send its password in clear.
+async fn command_line(cluster: &Cluster, password: &str) -> String {
+    let output = Command::new(default_cache_directory().join("mysql/bin/mysql"))
+        .arg("--no-defaults")
+        .args(["--enable-cleartext-plugin", "--default-auth=mysql_clear_password"])
+        .args(["--ssl-mode=REQUIRED", "-h127.0.0.1", "-uapp"])
+        .arg(format!("-P{}", cluster.grove_address().port()))
+        .arg(format!("-p{password}"))
+        .args(["-N", "-e", "SELECT 40 + 2"])
+        .output()
+        .await
+        .unwrap();
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+#[tokio::test]
+async fn the_command_line_sends_its_password_in_clear_over_tls() {
+    let cluster = Cluster::start(Kind::MySql, 1, PROXYD).await.unwrap();
+    let said = command_line(&cluster, accounts::APP_PASSWORD).await;
+    assert!(said.starts_with("42\n"), "{said}");
+    let said = command_line(&cluster, "wrong").await;
+    assert!(
+        said.contains("ERROR 1045 (28000): Access denied for user 'app'"),
+        "{said}"
+    );
 }

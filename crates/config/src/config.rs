@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Network, Secret, Source};
+use crate::{Network, PasswordHash, Secret, Source};
 
 /// A complete configuration without mistakes.
 #[derive(Debug, Clone)]
@@ -207,8 +207,8 @@ pub enum BackendTlsMode {
 pub struct User {
     /// Its unique name.
     pub name: String,
-    /// Its password.
-    pub password: Secret,
+    /// How its clients prove who they are.
+    pub credential: Credential,
     /// The schema in use when the client names none.
     pub default_schema: Option<String>,
     /// Where its clients may come from; empty for anywhere.
@@ -224,13 +224,22 @@ impl User {
     pub fn new(name: impl Into<String>, password: Secret) -> Self {
         Self {
             name: name.into(),
-            password,
+            credential: Credential::Password(password),
             default_schema: None,
             allow_from: Vec::new(),
             max_connections: None,
             require_tls: false,
         }
     }
+}
+
+/// What is known of an account's password.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// The password itself.
+    Password(Secret),
+    /// What the servers store of it; the password has to come from a client.
+    Hash(PasswordHash),
 }
 
 /// How plain reads are spread.

@@ -17,7 +17,7 @@ use crate::lines::Lines;
 use crate::network::NotANetwork;
 use crate::report::{Origin, Problem};
 use crate::schema::{self, Kind};
-use crate::{BackendAddress, Network, Secret, Source};
+use crate::{BackendAddress, Credential, Network, Secret, Source};
 
 /// The longest path of a Unix socket on Linux: `sun_path` without its closing zero (unix(7)).
 const SOCKET_PATH_LIMIT: usize = 107;
@@ -329,6 +329,30 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// A client account's password in one of the forms of a secret, or as the servers' hash of it.
+    pub(crate) fn credential(&mut self, section: &str) -> Option<Credential> {
+        let hash = format!("{section}.password_hash");
+        if !self.has(&hash) {
+            return self.secret(section).map(Credential::Password);
+        }
+        let others = ["password", "password_env", "password_file"].map(|key| format!("{section}.{key}"));
+        if others.iter().any(|path| self.has(path)) {
+            let wrong = "the password is given more than once";
+            let right = "keep one of password, password_env, password_file, password_hash";
+            self.problem(&hash, wrong, right);
+            return None;
+        }
+        // The message does not repeat the value: who has it can try passwords.
+        let parsed = self.text(&hash)?.parse();
+        if parsed.is_err() {
+            let wrong = "it is no hash that the servers store";
+            let right =
+                "write \"*\" and 40 hexadecimal digits, or $A$005$ with salt and digest, as text or as 0x and digits";
+            self.problem(&hash, wrong, right);
+        }
+        parsed.ok().map(Credential::Hash)
     }
 
     fn inline_secret(&mut self, path: &str) -> Option<Secret> {

@@ -31,6 +31,7 @@ pub const KEYS: &[&str] = &[
     "users[].password",
     "users[].password_env",
     "users[].password_file",
+    "users[].password_hash",
     "users[].default_schema",
     "users[].allow_from",
     "users[].max_connections",

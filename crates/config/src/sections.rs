@@ -170,7 +170,7 @@ fn user(reader: &mut Reader<'_>, path: &str) -> Option<User> {
     }
     let name_form = "write the name that clients log in with";
     let name = reader.required_text(&format!("{path}.name"), name_form);
-    let password = reader.secret(path);
+    let credential = reader.credential(path);
     let default_schema = reader.text(&format!("{path}.default_schema"));
     let allow_from = reader.sources(&format!("{path}.allow_from"));
     let max_connections = format!("{path}.max_connections");
@@ -180,7 +180,7 @@ fn user(reader: &mut Reader<'_>, path: &str) -> Option<User> {
     let require_tls = reader.truth(&format!("{path}.require_tls"));
     Some(User {
         name: name?,
-        password: password?,
+        credential: credential?,
         default_schema,
         allow_from,
         max_connections,

@@ -5,7 +5,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use grove_config::{BackendAddress, BackendTlsMode, Config, Environment, ListenTlsMode, LogFormat, ReadPolicy, Source};
+use grove_config::{
+    BackendAddress, BackendTlsMode, Config, Credential, Environment, ListenTlsMode, LogFormat, PasswordHash,
+    ReadPolicy, Source,
+};
 
 const MINIMAL: &str = "\
 backends:
@@ -384,5 +387,34 @@ fn load_balancers_are_networks() {
             "F:10: listen.proxy_protocol_from[0]: `localhost` is no address or network; \
              write an address, or a network as in 10.0.0.0/8 or fd00::/8",
         ],
+    );
+}
+
+#[test]
+fn an_account_may_have_a_hash_instead_of_a_password() {
+    let hash = "password_hash: '*C59FB35116D870D298C2A21D24F5D1BEE9934857'";
+    let config = good(&MINIMAL.replace("password: app", hash), &[]);
+    let credential = &config.users[0].credential;
+    assert!(matches!(credential, Credential::Hash(PasswordHash::Native(_))));
+    assert!(!format!("{config:?}").contains("C59F"));
+    let overridden = good(
+        MINIMAL,
+        &[(
+            "GROVE_USERS__0__PASSWORD_HASH",
+            "*C59FB35116D870D298C2A21D24F5D1BEE9934857",
+        )],
+    );
+    assert!(matches!(overridden.users[0].credential, Credential::Hash(_)));
+    check(
+        &MINIMAL.replace("password: app", "password_hash: '*C59F'"),
+        &[],
+        &["F:8: users[0].password_hash: it is no hash that the servers store; \
+           write \"*\" and 40 hexadecimal digits, or $A$005$ with salt and digest, as text or as 0x and digits"],
+    );
+    check(
+        &MINIMAL.replace("password: app", &format!("password: app\n    {hash}")),
+        &[],
+        &["F:9: users[0].password_hash: the password is given more than once; \
+             keep one of password, password_env, password_file, password_hash"],
     );
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use grove_config::{BackendTls, Config, Environment, KEYS, User};
+use grove_config::{BackendTls, Config, Environment, KEYS, Secret, User};
 
 fn file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proxy-config.yaml")
@@ -77,7 +77,7 @@ fn the_file_is_right_and_repeats_the_defaults() {
         assert_eq!((backend.weight, &backend.tls), (1, &BackendTls::default()));
     }
     for user in &loaded.users {
-        let default = User::new(&user.name, user.password.clone());
+        let default = User::new(&user.name, Secret::new(""));
         assert_eq!(format!("{user:?}"), format!("{default:?}"));
     }
 }
@@ -96,6 +96,7 @@ fn a_default_that_stands_in_the_file_is_read_from_it() {
         "backends[].tls.ca",
         "users[].password_env",
         "users[].password_file",
+        "users[].password_hash",
         "users[].default_schema",
         "users[].allow_from",
         "users[].max_connections",
@@ -133,7 +134,7 @@ fn keys_in_comments_become_right_when_their_mark_is_removed() {
         "backends[0].tls.ca",
         "listen.tls.certificate",
         "listen.tls.key",
-        "users[0].password_file",
+        "users[0].password_hash",
     ];
     assert_eq!(keys, BTreeSet::from(expected), "{report}");
 }

@@ -10,6 +10,7 @@ pub mod handshake;
 pub mod packet;
 pub mod proxy_protocol;
 pub mod row;
+pub mod stored_password;
 
 mod flags;
 mod read;

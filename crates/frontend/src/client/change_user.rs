@@ -82,11 +82,11 @@ impl<W: World> Client<W> {
             peer: self.peer,
         };
         if knows_plugins {
-            let plugin = Plugin::named(&change.auth_plugin).unwrap_or(offer.plugin);
+            let plugin = authenticator.or_default(Plugin::named(&change.auth_plugin), offer.plugin);
             return authenticator.switch_to(&change.user, plugin).await;
         }
         let answer = Answer {
-            plugin: Some(Plugin::NativePassword),
+            plugin: Some(Plugin::Native),
             challenge: self.challenge,
             response: change.auth_response.clone().into(),
         };
@@ -104,14 +104,14 @@ impl<W: World> Client<W> {
         self.session.close().await;
         let collation = change.collation.unwrap_or(self.collation);
         let database = if change.database.is_empty() {
-            account.default_schema
+            account.default_schema.clone()
         } else {
             change.database
         };
         let ok = first_ok(self.link.capabilities, &database);
         let identity = Identity {
             user: account.user.to_string(),
-            password: account.password,
+            password: account.password().to_owned(),
             capabilities: layout_of(self.link.capabilities),
             collation,
             max_packet_len: self.max_packet_len,

@@ -4,6 +4,7 @@
 //! packet by packet. As on the servers, where `app@'10.%'` and `app@'192.168.%'` are different accounts, an account is a name and the
 //! places that its clients come from.
 
+use super::credential::{Credential, is_same};
 use super::seats::{Seat, Seats};
 use crate::error::FrontendError;
 use crate::peer::Peer;
@@ -15,16 +16,21 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct Account {
     pub user: Arc<str>,
-    pub password: String,
     /// In use when the client names no schema; empty for none.
     pub default_schema: Vec<u8>,
     /// Clients without TLS are refused.
     pub requires_tls: bool,
+    credential: Arc<Credential>,
     sources: Arc<[Source]>,
     seats: Arc<Seats>,
 }
 
 impl Account {
+    /// The password, for the servers. A client that was let in has brought it, if the configuration had not.
+    pub fn password(&self) -> &str {
+        self.credential.password().unwrap_or_default()
+    }
+
     /// A place among the account's clients; `None` if there are as many as it may have.
     pub fn take_seat(&self) -> Option<Seat> {
         self.seats.take()
@@ -34,8 +40,9 @@ impl Account {
 /// All accounts, by name.
 pub(crate) struct Accounts {
     by_name: HashMap<Vec<u8>, Account>,
-    /// Compared with the answers of unknown users, and equal to none of them.
+    /// Compared with the answers of unknown users, and of known ones whose password is not known yet; equal to none of them.
     decoy: String,
+    have_hashes: bool,
 }
 
 impl Accounts {
@@ -45,9 +52,9 @@ impl Accounts {
         let account = |user: &User| {
             let account = Account {
                 user: Arc::from(user.name.as_str()),
-                password: user.password.expose().to_owned(),
                 default_schema: user.default_schema.clone().unwrap_or_default().into_bytes(),
                 requires_tls: user.require_tls,
+                credential: Credential::new(&user.credential),
                 sources: user.allow_from.as_slice().into(),
                 seats: Seats::new(user.max_connections),
             };
@@ -55,6 +62,9 @@ impl Accounts {
         };
         Ok(Self {
             by_name: users.iter().map(account).collect(),
+            have_hashes: users
+                .iter()
+                .any(|user| matches!(user.credential, grove_config::Credential::Hash(_))),
             decoy: random.map(|byte| char::from(b'a' + byte % 26)).iter().collect(),
         })
     }
@@ -69,9 +79,24 @@ impl Accounts {
         peer.is_from(&account.sources).then_some(account)
     }
 
-    /// The password to compare with, for any user from anywhere.
+    /// The password to compare a client's answer with, for any user from anywhere.
     pub fn password(&self, user: &[u8], peer: Peer) -> &[u8] {
         let account = self.find(user, peer);
-        account.map_or(&self.decoy, |account| &account.password).as_bytes()
+        let password = account.and_then(|account| account.credential.password());
+        password.unwrap_or(&self.decoy).as_bytes()
+    }
+
+    /// Whether a client has sent the user's password itself.
+    pub async fn is_password(&self, user: &[u8], peer: Peer, given: &[u8]) -> bool {
+        match self.find(user, peer) {
+            Some(account) => account.credential.is(given).await,
+            None => is_same(self.decoy.as_bytes(), given),
+        }
+    }
+
+    /// Whether there is an account whose password a client may have to bring. Then all users are asked for theirs whose answer is not the
+    /// right one, so that nobody learns which accounts these are.
+    pub fn have_hashes(&self) -> bool {
+        self.have_hashes
     }
 }

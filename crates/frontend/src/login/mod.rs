@@ -6,6 +6,7 @@
 mod accounts;
 mod authenticate;
 mod challenge;
+mod credential;
 mod greeting;
 mod password_key;
 mod refusals;
@@ -92,7 +93,7 @@ pub(crate) async fn log_in<W: World>(
     };
     let identity = Identity {
         user: account.user.to_string(),
-        password: account.password.clone(),
+        password: account.password().to_owned(),
         capabilities: layout_of(link.capabilities),
         collation,
         max_packet_len: response.max_packet_len,

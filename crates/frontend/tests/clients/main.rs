@@ -10,6 +10,7 @@ mod stage;
 mod access;
 mod commands;
 mod connections;
+mod hashes;
 mod hostile;
 mod login;
 mod prepared;
