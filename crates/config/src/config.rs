@@ -94,6 +94,8 @@ pub struct ListenTls {
     pub mode: ListenTlsMode,
     /// The certificate that Grove shows.
     pub identity: TlsIdentity,
+    /// PEM file of the authorities that sign clients' certificates, if clients may show one.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Whether clients may or must use TLS.
@@ -217,6 +219,8 @@ pub struct User {
     pub max_connections: Option<usize>,
     /// Whether its clients must use TLS.
     pub require_tls: bool,
+    /// Whether its clients must show a certificate, over TLS.
+    pub require_certificate: bool,
 }
 
 impl User {
@@ -229,6 +233,7 @@ impl User {
             allow_from: Vec::new(),
             max_connections: None,
             require_tls: false,
+            require_certificate: false,
         }
     }
 }

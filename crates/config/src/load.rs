@@ -155,21 +155,28 @@ fn check_together(reader: &mut Reader<'_>, config: &Config) {
     }
 }
 
-/// An account that must use TLS, where there is none.
+/// Accounts that must use TLS or a certificate, where there is none.
 fn check_tls_is_offered(reader: &mut Reader<'_>, config: &Config) {
-    if config.listen.tls.mode != ListenTlsMode::Disabled {
-        return;
+    if config.listen.tls.mode == ListenTlsMode::Disabled {
+        let wrong = "nobody can log in so, because listen.tls.mode is disabled";
+        check_not_required(reader, "require_tls", wrong, "set listen.tls.mode: preferred");
+        check_not_required(reader, "require_certificate", wrong, "set listen.tls.mode: preferred");
+    } else if !reader.has("listen.tls.client_ca") {
+        let wrong = "nobody can log in so, because there is no listen.tls.client_ca";
+        check_not_required(reader, "require_certificate", wrong, "name the authorities there");
     }
+}
+
+fn check_not_required(reader: &mut Reader<'_>, key: &str, wrong: &str, right: &str) {
     for index in 0..reader.items("users") {
-        let path = format!("users[{index}].require_tls");
+        let path = format!("users[{index}].{key}");
         let is_required = match reader.value(&path) {
             Some(Value::Bool(_, truth)) => *truth,
             Some(Value::String(_, text)) => text.trim() == "true",
             _ => false,
         };
         if is_required {
-            let wrong = "nobody can log in so, because listen.tls.mode is disabled";
-            reader.problem(&path, wrong, "set listen.tls.mode: preferred, or leave require_tls out");
+            reader.problem(&path, wrong, format!("{right}, or leave {key} out"));
         }
     }
 }

@@ -92,7 +92,14 @@ fn listen_tls(reader: &mut Reader<'_>) -> ListenTls {
             TlsIdentity::SelfGenerated
         }
     };
-    ListenTls { mode, identity }
+    ListenTls {
+        mode,
+        identity,
+        client_ca: reader
+            .has("listen.tls.client_ca")
+            .then(|| reader.pem_file("listen.tls.client_ca", "CERTIFICATE"))
+            .flatten(),
+    }
 }
 
 fn backends(reader: &mut Reader<'_>) -> Vec<Backend> {
@@ -185,6 +192,7 @@ fn user(reader: &mut Reader<'_>, path: &str) -> Option<User> {
         allow_from,
         max_connections,
         require_tls,
+        require_certificate: reader.truth(&format!("{path}.require_certificate")),
     })
 }
 

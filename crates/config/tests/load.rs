@@ -418,3 +418,21 @@ fn an_account_may_have_a_hash_instead_of_a_password() {
              keep one of password, password_env, password_file, password_hash"],
     );
 }
+
+#[test]
+fn certificates_that_nobody_signs_cannot_be_required() {
+    let text = MINIMAL.replace("password: app", "password: app\n    require_certificate: true");
+    check(
+        &text,
+        &[],
+        &[
+            "F:9: users[0].require_certificate: nobody can log in so, because there is no listen.tls.client_ca; \
+             name the authorities there, or leave require_certificate out",
+        ],
+    );
+    let report = load(&format!("{text}listen:\n  tls:\n    client_ca: /nowhere/ca.pem\n"), &[]).unwrap_err();
+    assert!(
+        report.contains("F:12: listen.tls.client_ca: cannot read /nowhere/ca.pem"),
+        "{report}"
+    );
+}

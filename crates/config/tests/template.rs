@@ -91,6 +91,7 @@ fn a_default_that_stands_in_the_file_is_read_from_it() {
         "listen.proxy_protocol_from",
         "listen.tls.certificate",
         "listen.tls.key",
+        "listen.tls.client_ca",
         "backends[].password_env",
         "backends[].password_file",
         "backends[].tls.ca",
@@ -133,6 +134,7 @@ fn keys_in_comments_become_right_when_their_mark_is_removed() {
         "backends[0].password_file",
         "backends[0].tls.ca",
         "listen.tls.certificate",
+        "listen.tls.client_ca",
         "listen.tls.key",
         "users[0].password_hash",
     ];

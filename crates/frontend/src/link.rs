@@ -65,6 +65,10 @@ impl Link {
         self.stream.is_encrypted()
     }
 
+    pub fn has_certificate(&self) -> bool {
+        self.stream.has_certificate()
+    }
+
     pub fn is_private(&self) -> bool {
         self.stream.is_private()
     }

@@ -25,6 +25,14 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
+    /// Whether the client has shown a certificate, which was checked then.
+    pub fn has_certificate(&self) -> bool {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates().is_some(),
+            Self::Plain(_) | Self::Closed => false,
+        }
+    }
+
     /// Whether nobody on the way can read a password: TLS, or a socket that does not leave the machine.
     pub fn is_private(&self) -> bool {
         matches!(self, Self::Tls(_) | Self::Plain(Either::Right(_)))

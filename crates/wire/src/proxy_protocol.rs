@@ -1,14 +1,15 @@
 //! The header with which a load balancer says whose connection it passes on: PROXY protocol, versions 1 and 2.
 //!
-//! Source: "The PROXY protocol", haproxy's `doc/proxy-protocol.txt`. Invariants: a header is complete or broken within [`MAX_LEN`] bytes, whatever
-//! is in it; [`Progress::Incomplete`] never asks for a byte behind the header, so that a reader which obeys it takes nothing of what the
+//! Source: "The PROXY protocol", haproxy's `doc/proxy-protocol.txt`. Invariants: a header is complete or broken within [`MAX_LEN`] bytes,
+//! whatever is in it; [`Progress::Incomplete`] never asks for a byte behind the header, so that a reader which obeys it takes nothing of what the
 //! client itself sends. Deliberately absent: the destination's address and version 2's further values (TLVs), which nothing here needs,
 //! and writing headers.
 
 use crate::WireError;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The longest header that is taken. Addresses have at most 216 bytes; the rest is for further values, of which certificates are the longest.
+/// The longest header that is taken. Addresses have at most 216 bytes; the rest is for further values, of which certificates are the
+/// longest.
 pub const MAX_LEN: usize = 8 << 10;
 
 /// The longest header of version 1, with its CRLF.

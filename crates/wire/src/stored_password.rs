@@ -1,7 +1,7 @@
 //! What the servers store of a password, and whether a password is the one.
 //!
-//! Sources: MySQL Internals "Secure Password Authentication" for `*` and 40 digits; Ulrich Drepper's "Unix crypt using SHA-256 and SHA-512" for
-//! `$A$`, which MySQL uses with a salt of 20 bytes and with the rounds in thousands. Deliberately absent: making such values, and the
+//! Sources: MySQL Internals "Secure Password Authentication" for `*` and 40 digits; Ulrich Drepper's "Unix crypt using SHA-256 and SHA-512"
+//! for `$A$`, which MySQL uses with a salt of 20 bytes and with the rounds in thousands. Deliberately absent: making such values, and the
 //! texts that they are written as.
 
 use crate::auth::equal;

@@ -20,6 +20,8 @@ pub(crate) struct Account {
     pub default_schema: Vec<u8>,
     /// Clients without TLS are refused.
     pub requires_tls: bool,
+    /// Clients without a certificate are refused.
+    pub requires_certificate: bool,
     credential: Arc<Credential>,
     sources: Arc<[Source]>,
     seats: Arc<Seats>,
@@ -54,6 +56,7 @@ impl Accounts {
                 user: Arc::from(user.name.as_str()),
                 default_schema: user.default_schema.clone().unwrap_or_default().into_bytes(),
                 requires_tls: user.require_tls,
+                requires_certificate: user.require_certificate,
                 credential: Credential::new(&user.credential),
                 sources: user.allow_from.as_slice().into(),
                 seats: Seats::new(user.max_connections),

@@ -3,8 +3,8 @@
 //! Source: MySQL Internals "Authentication Method". Where Grove knows the password, the fast path of caching_sha2_password works for a
 //! client that has the right one; a wrong one takes the full path, as on a server that has not seen the account yet. That path also brings
 //! the passwords of accounts that are configured with a hash (`credential.rs`).
-//! Invariant: every comparison takes the same time, but for the first one with a hash, and unknown users see the same packets. An account that requires TLS is refused after
-//! its password was found right, as the servers do for REQUIRE SSL.
+//! Invariant: every comparison takes the same time, but for the first one with a hash, and unknown users see the same packets. An account
+//! that requires TLS or a certificate is refused after its password was found right, as the servers do for REQUIRE SSL and REQUIRE X509.
 
 use super::accounts::{Account, Accounts};
 use super::challenge::fresh_challenge;
@@ -18,8 +18,8 @@ use grove_wire::CapabilityFlags;
 use grove_wire::auth::{self, AUTH_MORE_DATA, FAST_AUTH_OK, PERFORM_FULL_AUTH, REQUEST_PUBLIC_KEY};
 use grove_wire::handshake::{AuthSwitchRequest, CHALLENGE_LEN};
 
-/// A plugin that Grove speaks. The clear password is taken from clients that name its plugin themselves, over a private connection; Grove never
-/// asks for it first.
+/// A plugin that Grove speaks. The clear password is taken from clients that name its plugin themselves, over a private connection; Grove
+/// never asks for it first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plugin {
     Native,
@@ -145,8 +145,10 @@ impl Authenticator<'_> {
 
     fn accept(&self, user: &[u8], response: &[u8]) -> Result<Account, Denied> {
         let account = self.accounts.find(user, self.peer);
-        let is_encrypted = self.link.is_encrypted();
-        let account = account.filter(|account| is_encrypted || !account.requires_tls);
+        let (is_encrypted, has_certificate) = (self.link.is_encrypted(), self.link.has_certificate());
+        let account = account.filter(|account| {
+            (is_encrypted || !account.requires_tls) && (has_certificate || !account.requires_certificate)
+        });
         account
             .cloned()
             .ok_or_else(|| Denied::Password(UsingPassword::of(response)))

@@ -1,7 +1,7 @@
 //! The connection phase: greeting, TLS, handshake response, authentication, the engine's session.
 //!
-//! Source: MySQL Internals "Connection Phase". The client's part of it ends by the deadline that `listen.connect_timeout` set; opening the session is
-//! bounded by the engine.
+//! Source: MySQL Internals "Connection Phase". The client's part of it ends by the deadline that `listen.connect_timeout` set; opening the
+//! session is bounded by the engine.
 
 mod accounts;
 mod authenticate;

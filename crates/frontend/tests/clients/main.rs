@@ -8,6 +8,7 @@ mod scripted;
 mod stage;
 
 mod access;
+mod certificates;
 mod commands;
 mod connections;
 mod hashes;

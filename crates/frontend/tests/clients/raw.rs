@@ -5,7 +5,7 @@ use grove_wire::handshake::{AuthSwitchRequest, Greeting, HandshakeResponse};
 use grove_wire::packet::{PayloadReader, encode_frames};
 use grove_wire::{CapabilityFlags, ErrPacket, OkPacket, StatusFlags, auth};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -222,6 +222,11 @@ impl Raw {
 
     /// Asks for TLS and goes on encrypted, without checking the certificate.
     pub async fn start_tls(self) -> Self {
+        self.start_tls_as(None).await
+    }
+
+    /// The same, with a certificate of the client's own.
+    pub async fn start_tls_as(self, certificate: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>) -> Self {
         let mut raw = self;
         raw.capabilities.insert(CapabilityFlags::SSL);
         let request = raw.response("", "", "").encode_ssl_request();
@@ -231,8 +236,11 @@ impl Raw {
             .with_safe_default_protocol_versions()
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate));
+        let config = match certificate {
+            Some((certificate, key)) => config.with_client_auth_cert(vec![certificate], key).unwrap(),
+            None => config.with_no_client_auth(),
+        };
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from("localhost").unwrap();
         let stream = connector.connect(name, raw.stream).await.expect("a TLS handshake");
