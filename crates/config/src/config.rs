@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Secret;
+use crate::{Network, PasswordHash, Secret, Source};
 
 /// A complete configuration without mistakes.
 #[derive(Debug, Clone)]
@@ -56,12 +56,18 @@ impl Config {
 pub struct Listen {
     /// Address of the MySQL protocol listener.
     pub address: SocketAddr,
+    /// Path of the Unix socket for clients of the same machine, if there is to be one.
+    pub socket: Option<PathBuf>,
+    /// Where connections begin with a PROXY header; empty for nowhere.
+    pub proxy_protocol_from: Vec<Network>,
     /// TLS towards clients.
     pub tls: ListenTls,
     /// Client connections at most; one more is refused with error 1040.
     pub max_connections: usize,
     /// Time a client has to finish its handshake.
     pub connect_timeout: Duration,
+    /// The longest time that a login waits for refusals of others from its address; zero for never.
+    pub refused_login_delay: Duration,
     /// A connection without a command for this long is closed, as `wait_timeout` does on a server.
     pub idle_timeout: Duration,
 }
@@ -70,9 +76,12 @@ impl Default for Listen {
     fn default() -> Self {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 3306)),
+            socket: None,
+            proxy_protocol_from: Vec::new(),
             tls: ListenTls::default(),
             max_connections: 10_000,
             connect_timeout: Duration::from_secs(10),
+            refused_login_delay: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(28_800),
         }
     }
@@ -85,6 +94,8 @@ pub struct ListenTls {
     pub mode: ListenTlsMode,
     /// The certificate that Grove shows.
     pub identity: TlsIdentity,
+    /// PEM file of the authorities that sign clients' certificates, if clients may show one.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Whether clients may or must use TLS.
@@ -95,7 +106,7 @@ pub enum ListenTlsMode {
     /// TLS is offered; plain connections are accepted.
     #[default]
     Preferred,
-    /// Plain connections are refused.
+    /// Plain connections are refused, but for those through the Unix socket.
     Required,
 }
 
@@ -198,10 +209,42 @@ pub enum BackendTlsMode {
 pub struct User {
     /// Its unique name.
     pub name: String,
-    /// Its password.
-    pub password: Secret,
+    /// How its clients prove who they are.
+    pub credential: Credential,
     /// The schema in use when the client names none.
     pub default_schema: Option<String>,
+    /// Where its clients may come from; empty for anywhere.
+    pub allow_from: Vec<Source>,
+    /// Its connections at most, if there is a limit of its own; one more is refused with error 1203.
+    pub max_connections: Option<usize>,
+    /// Whether its clients must use TLS.
+    pub require_tls: bool,
+    /// Whether its clients must show a certificate, over TLS.
+    pub require_certificate: bool,
+}
+
+impl User {
+    /// An account without any restriction.
+    pub fn new(name: impl Into<String>, password: Secret) -> Self {
+        Self {
+            name: name.into(),
+            credential: Credential::Password(password),
+            default_schema: None,
+            allow_from: Vec::new(),
+            max_connections: None,
+            require_tls: false,
+            require_certificate: false,
+        }
+    }
+}
+
+/// What is known of an account's password.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// The password itself.
+    Password(Secret),
+    /// What the servers store of it; the password has to come from a client.
+    Hash(PasswordHash),
 }
 
 /// How plain reads are spread.

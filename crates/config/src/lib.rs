@@ -9,6 +9,8 @@ mod config;
 mod environment;
 mod lines;
 mod load;
+mod network;
+mod password_hash;
 mod reader;
 mod report;
 mod schema;
@@ -16,10 +18,12 @@ mod secret;
 mod sections;
 
 pub use config::{
-    Acknowledge, Admin, Backend, BackendAddress, BackendTls, BackendTlsMode, Config, Limits, Listen, ListenTls,
-    ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, Timeouts, TlsIdentity, User, Writes,
+    Acknowledge, Admin, Backend, BackendAddress, BackendTls, BackendTlsMode, Config, Credential, Limits, Listen,
+    ListenTls, ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, Timeouts, TlsIdentity, User, Writes,
 };
 pub use environment::Environment;
+pub use network::{Network, NotANetwork, Source};
+pub use password_hash::{NotAHash, PasswordHash};
 pub use report::{Origin, Problem, Report};
 pub use schema::KEYS;
 pub use secret::Secret;

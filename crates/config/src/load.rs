@@ -9,7 +9,7 @@ use figment::Figment;
 use figment::providers::{Format, Yaml};
 use figment::value::{Dict, Value};
 
-use crate::config::Config;
+use crate::config::{Config, ListenTlsMode};
 use crate::environment::Environment;
 use crate::lines::Lines;
 use crate::reader::Reader;
@@ -147,10 +147,37 @@ fn check_together(reader: &mut Reader<'_>, config: &Config) {
     check_unique(reader, "backends", "name");
     check_unique(reader, "backends", "address");
     check_unique(reader, "users", "name");
+    check_tls_is_offered(reader, config);
     let (listen, admin) = (config.listen.address, config.admin.address);
     if listen == admin && listen.port() != 0 {
         let wrong = format!("{admin} is listen.address too");
         reader.problem("admin.address", wrong, "choose another port");
+    }
+}
+
+/// Accounts that must use TLS or a certificate, where there is none.
+fn check_tls_is_offered(reader: &mut Reader<'_>, config: &Config) {
+    if config.listen.tls.mode == ListenTlsMode::Disabled {
+        let wrong = "nobody can log in so, because listen.tls.mode is disabled";
+        check_not_required(reader, "require_tls", wrong, "set listen.tls.mode: preferred");
+        check_not_required(reader, "require_certificate", wrong, "set listen.tls.mode: preferred");
+    } else if !reader.has("listen.tls.client_ca") {
+        let wrong = "nobody can log in so, because there is no listen.tls.client_ca";
+        check_not_required(reader, "require_certificate", wrong, "name the authorities there");
+    }
+}
+
+fn check_not_required(reader: &mut Reader<'_>, key: &str, wrong: &str, right: &str) {
+    for index in 0..reader.items("users") {
+        let path = format!("users[{index}].{key}");
+        let is_required = match reader.value(&path) {
+            Some(Value::Bool(_, truth)) => *truth,
+            Some(Value::String(_, text)) => text.trim() == "true",
+            _ => false,
+        };
+        if is_required {
+            reader.problem(&path, wrong, format!("{right}, or leave {key} out"));
+        }
     }
 }
 

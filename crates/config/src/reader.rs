@@ -14,9 +14,13 @@ use figment::value::{Dict, Value};
 
 use crate::environment::Environment;
 use crate::lines::Lines;
+use crate::network::NotANetwork;
 use crate::report::{Origin, Problem};
 use crate::schema::{self, Kind};
-use crate::{BackendAddress, Secret};
+use crate::{BackendAddress, Credential, Network, Secret, Source};
+
+/// The longest path of a Unix socket on Linux: `sun_path` without its closing zero (unix(7)).
+const SOCKET_PATH_LIMIT: usize = 107;
 
 /// What the whole configuration is read from.
 pub(crate) struct Reader<'a> {
@@ -108,6 +112,89 @@ impl Reader<'_> {
         self.text(path)
     }
 
+    /// A list of texts that is not empty, if the key is there, each with the path of its item. A single text is a list too, with commas
+    /// between the items: that is how an environment variable gives one.
+    pub(crate) fn texts(&mut self, path: &str) -> Vec<(String, String)> {
+        let items: Vec<_> = match self.value(path) {
+            None => return Vec::new(),
+            Some(Value::Array(_, items)) => {
+                let place = |(index, item)| (format!("{path}[{index}]"), Value::as_str(item).map(str::to_owned));
+                items.iter().enumerate().map(place).collect()
+            }
+            Some(Value::String(_, text)) => {
+                let item = |item: &str| (path.to_owned(), Some(item.to_owned()));
+                text.split(',').map(item).collect()
+            }
+            Some(other) => vec![(path.to_owned(), other.as_str().map(str::to_owned))],
+        };
+        if items.is_empty() {
+            self.problem(path, "the list is empty", "write an item, or leave the key out");
+        }
+        let mut texts = Vec::new();
+        for (path, text) in items {
+            match text.map(|text| text.trim().to_owned()) {
+                Some(text) if !text.is_empty() => texts.push((path, text)),
+                _ => self.problem(
+                    &path,
+                    "the item is no text",
+                    "write one value an item, in quotes if need be",
+                ),
+            }
+        }
+        texts
+    }
+
+    /// Networks and addresses.
+    pub(crate) fn networks(&mut self, path: &str) -> Vec<Network> {
+        let texts = self.texts(path);
+        let network = |(path, text): (String, String)| self.network(&path, &text, "");
+        texts.into_iter().filter_map(network).collect()
+    }
+
+    /// Networks, addresses, and `localhost`.
+    pub(crate) fn sources(&mut self, path: &str) -> Vec<Source> {
+        let texts = self.texts(path);
+        let source = |(path, text): (String, String)| match text.as_str() {
+            "localhost" => Some(Source::Localhost),
+            text => self.network(&path, text, ", or localhost").map(Source::Network),
+        };
+        texts.into_iter().filter_map(source).collect()
+    }
+
+    fn network(&mut self, path: &str, text: &str, otherwise: &str) -> Option<Network> {
+        let form = format!("write an address, or a network as in 10.0.0.0/8 or fd00::/8{otherwise}");
+        let (wrong, right) = match text.parse() {
+            Ok(network) => return Some(network),
+            Err(NotANetwork::NoAddress) => (format!("`{text}` is no address or network"), form),
+            Err(NotANetwork::PrefixTooLong(longest)) => {
+                let right = format!("write a prefix of at most {longest} bits");
+                (format!("the prefix of `{text}` is longer than the address"), right)
+            }
+            Err(NotANetwork::BitsBehindPrefix(network)) => {
+                let right = format!("write {network}, or a longer prefix");
+                (format!("`{text}` has bits behind its prefix"), right)
+            }
+        };
+        self.problem(path, wrong, right);
+        None
+    }
+
+    /// A truth value.
+    pub(crate) fn truth(&mut self, path: &str) -> bool {
+        let found = match self.value(path) {
+            None => return false,
+            Some(Value::Bool(_, truth)) => return *truth,
+            // Overrides from the environment are texts.
+            Some(Value::String(_, text)) => match text.trim().parse() {
+                Ok(truth) => return truth,
+                Err(_) => format!("`{text}`"),
+            },
+            Some(other) => plain(other),
+        };
+        self.problem(path, format!("{found} is not possible"), "write true or false");
+        false
+    }
+
     /// A whole number in `range`.
     pub(crate) fn integer(&mut self, path: &str, default: u64, range: RangeInclusive<u64>) -> u64 {
         let (found, number) = match self.value(path) {
@@ -173,6 +260,20 @@ impl Reader<'_> {
         })
     }
 
+    /// The path of a Unix socket to listen on.
+    pub(crate) fn socket_path(&mut self, path: &str) -> Option<PathBuf> {
+        let socket = self.directory.join(self.text(path)?);
+        let length = socket.as_os_str().len();
+        if length > SOCKET_PATH_LIMIT {
+            let wrong = format!("the path {} has {length} bytes", socket.display());
+            let right =
+                format!("choose one of at most {SOCKET_PATH_LIMIT} bytes, which is all that a socket's address holds");
+            self.problem(path, wrong, right);
+            return None;
+        }
+        Some(socket)
+    }
+
     /// The address of a server.
     pub(crate) fn backend_address(&mut self, path: &str) -> Option<BackendAddress> {
         let form = "write host:port, as in 127.0.0.1:3306, or the absolute path of a Unix socket";
@@ -228,6 +329,30 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// A client account's password in one of the forms of a secret, or as the servers' hash of it.
+    pub(crate) fn credential(&mut self, section: &str) -> Option<Credential> {
+        let hash = format!("{section}.password_hash");
+        if !self.has(&hash) {
+            return self.secret(section).map(Credential::Password);
+        }
+        let others = ["password", "password_env", "password_file"].map(|key| format!("{section}.{key}"));
+        if others.iter().any(|path| self.has(path)) {
+            let wrong = "the password is given more than once";
+            let right = "keep one of password, password_env, password_file, password_hash";
+            self.problem(&hash, wrong, right);
+            return None;
+        }
+        // The message does not repeat the value: who has it can try passwords.
+        let parsed = self.text(&hash)?.parse();
+        if parsed.is_err() {
+            let wrong = "it is no hash that the servers store";
+            let right =
+                "write \"*\" and 40 hexadecimal digits, or $A$005$ with salt and digest, as text or as 0x and digits";
+            self.problem(&hash, wrong, right);
+        }
+        parsed.ok().map(Credential::Hash)
     }
 
     fn inline_secret(&mut self, path: &str) -> Option<Secret> {

@@ -9,9 +9,12 @@ use crate::config::{
 use crate::reader::Reader;
 use crate::schema::{self, Kind};
 use figment::value::Value;
+use std::time::Duration;
 
 /// A table of more connections than ports, or of more shapes than memory, is a typing mistake.
 const COUNT_MAX: u64 = 10_000_000;
+/// More clients than one process can have sockets.
+const CONNECTIONS_MAX: u64 = 1_000_000;
 
 /// Reads every section; where a key is wrong its default, or nothing, stands in the result.
 pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
@@ -43,11 +46,17 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
 fn listen(reader: &mut Reader<'_>) -> Listen {
     let default = Listen::default();
     let connections = default.max_connections as u64;
+    let delay = u64::try_from(default.refused_login_delay.as_millis()).unwrap_or(u64::MAX);
+    // A minute is longer than most clients wait.
+    let delay = reader.integer("listen.refused_login_delay_ms", delay, 0..=60_000);
     Listen {
         address: reader.listen_address("listen.address", default.address),
+        socket: reader.socket_path("listen.socket"),
+        proxy_protocol_from: reader.networks("listen.proxy_protocol_from"),
         tls: listen_tls(reader),
-        max_connections: count(reader, "listen.max_connections", connections, 1..=1_000_000),
+        max_connections: count(reader, "listen.max_connections", connections, 1..=CONNECTIONS_MAX),
         connect_timeout: reader.milliseconds("listen.connect_timeout_ms", default.connect_timeout),
+        refused_login_delay: Duration::from_millis(delay),
         idle_timeout: reader.seconds("listen.idle_timeout_s", default.idle_timeout),
     }
 }
@@ -83,7 +92,14 @@ fn listen_tls(reader: &mut Reader<'_>) -> ListenTls {
             TlsIdentity::SelfGenerated
         }
     };
-    ListenTls { mode, identity }
+    ListenTls {
+        mode,
+        identity,
+        client_ca: reader
+            .has("listen.tls.client_ca")
+            .then(|| reader.pem_file("listen.tls.client_ca", "CERTIFICATE"))
+            .flatten(),
+    }
 }
 
 fn backends(reader: &mut Reader<'_>) -> Vec<Backend> {
@@ -161,12 +177,22 @@ fn user(reader: &mut Reader<'_>, path: &str) -> Option<User> {
     }
     let name_form = "write the name that clients log in with";
     let name = reader.required_text(&format!("{path}.name"), name_form);
-    let password = reader.secret(path);
+    let credential = reader.credential(path);
     let default_schema = reader.text(&format!("{path}.default_schema"));
+    let allow_from = reader.sources(&format!("{path}.allow_from"));
+    let max_connections = format!("{path}.max_connections");
+    let max_connections = reader
+        .has(&max_connections)
+        .then(|| count(reader, &max_connections, 100, 1..=CONNECTIONS_MAX));
+    let require_tls = reader.truth(&format!("{path}.require_tls"));
     Some(User {
         name: name?,
-        password: password?,
+        credential: credential?,
         default_schema,
+        allow_from,
+        max_connections,
+        require_tls,
+        require_certificate: reader.truth(&format!("{path}.require_certificate")),
     })
 }
 

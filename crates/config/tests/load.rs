@@ -5,7 +5,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use grove_config::{BackendAddress, BackendTlsMode, Config, Environment, ListenTlsMode, LogFormat, ReadPolicy};
+use grove_config::{
+    BackendAddress, BackendTlsMode, Config, Credential, Environment, ListenTlsMode, LogFormat, PasswordHash,
+    ReadPolicy, Source,
+};
 
 const MINIMAL: &str = "\
 backends:
@@ -215,7 +218,8 @@ fn a_wrong_variable_is_named() {
         &[("GROVE_LISTEN__PORT", "1"), ("GROVE_TIMEOUTS__DRAIN_MS", "x")],
         &[
             "environment variable GROVE_LISTEN__PORT: listen.port: unknown key; known keys here: address, \
-             connect_timeout_ms, idle_timeout_s, max_connections, tls",
+             connect_timeout_ms, idle_timeout_s, max_connections, proxy_protocol_from, refused_login_delay_ms, \
+             socket, tls",
             "environment variable GROVE_TIMEOUTS__DRAIN_MS: timeouts.drain_ms: `x` is not possible; \
              write a whole number from 1 to 86400000, such as 10000",
         ],
@@ -275,4 +279,160 @@ fn certificates_are_read_when_the_file_is_checked() {
 
     let required = MINIMAL.replace("user: grove", "user: grove\n    tls: { mode: required }");
     assert_eq!(good(&required, &[]).backends[0].tls.mode, BackendTlsMode::Required);
+}
+
+#[test]
+fn accounts_have_sources_limits_and_a_need_for_tls() {
+    let text = MINIMAL.replace(
+        "password: app",
+        "password: app\n    allow_from: [localhost, 10.0.0.0/8]\n    max_connections: 3\n    require_tls: true",
+    );
+    let user = good(&text, &[]).users.remove(0);
+    let Source::Network(network) = user.allow_from[1] else {
+        panic!("{:?}", user.allow_from);
+    };
+    assert_eq!(user.allow_from[0], Source::Localhost);
+    assert!(network.contains([10, 9, 8, 7].into()));
+    assert_eq!((user.max_connections, user.require_tls), (Some(3), true));
+
+    let variables = [
+        ("GROVE_USERS__0__ALLOW_FROM", "192.0.2.1, fd00::/8"),
+        ("GROVE_USERS__0__REQUIRE_TLS", "true"),
+    ];
+    let user = good(MINIMAL, &variables).users.remove(0);
+    assert_eq!((user.allow_from.len(), user.require_tls), (2, true));
+}
+
+#[test]
+fn a_wrong_item_of_a_list_is_named_with_its_own_line() {
+    let items =
+        "allow_from:\n      - 10.0.0.0/8\n      - app.example\n      - 10.1.2.3/8\n      - 10.0.0.0/33\n      - 7";
+    let text = MINIMAL.replace(
+        "password: app",
+        &format!("password: app\n    {items}\n    require_tls: maybe"),
+    );
+    check(
+        &text,
+        &[],
+        &[
+            "F:11: users[0].allow_from[1]: `app.example` is no address or network; \
+             write an address, or a network as in 10.0.0.0/8 or fd00::/8, or localhost",
+            "F:12: users[0].allow_from[2]: `10.1.2.3/8` has bits behind its prefix; write 10.0.0.0/8, or a longer prefix",
+            "F:13: users[0].allow_from[3]: the prefix of `10.0.0.0/33` is longer than the address; \
+             write a prefix of at most 32 bits",
+            "F:14: users[0].allow_from[4]: the item is no text; write one value an item, in quotes if need be",
+            "F:15: users[0].require_tls: `maybe` is not possible; write true or false",
+        ],
+    );
+    check(
+        &MINIMAL.replace(
+            "password: app",
+            "password: app\n    allow_from: []\n    max_connections: 0",
+        ),
+        &[],
+        &[
+            "F:9: users[0].allow_from: the list is empty; write an item, or leave the key out",
+            "F:10: users[0].max_connections: `0` is not possible; write a whole number from 1 to 1000000, such as 100",
+        ],
+    );
+}
+
+#[test]
+fn tls_that_is_not_offered_cannot_be_required() {
+    let text = MINIMAL.replace("password: app", "password: app\n    require_tls: true");
+    check(
+        &format!("{text}listen:\n  tls:\n    mode: disabled\n"),
+        &[],
+        &[
+            "F:9: users[0].require_tls: nobody can log in so, because listen.tls.mode is disabled; \
+             set listen.tls.mode: preferred, or leave require_tls out",
+        ],
+    );
+}
+
+#[test]
+fn the_path_of_a_socket_is_bounded_and_starts_at_the_file() {
+    let config = good(&format!("{MINIMAL}listen:\n  socket: /run/grove.sock\n"), &[]);
+    assert_eq!(config.listen.socket.as_deref(), Some(Path::new("/run/grove.sock")));
+    let text = format!("{MINIMAL}listen:\n  socket: grove.sock\n");
+    let config = Config::parse(Path::new("/etc/grove/F"), &text, &Environment::default()).unwrap();
+    assert_eq!(
+        config.listen.socket.as_deref(),
+        Some(Path::new("/etc/grove/grove.sock"))
+    );
+    let long = format!("/{}", "x".repeat(107));
+    check(
+        &format!("{MINIMAL}listen:\n  socket: {long}\n"),
+        &[],
+        &[&format!(
+            "F:10: listen.socket: the path {long} has 108 bytes; \
+             choose one of at most 107 bytes, which is all that a socket's address holds"
+        )],
+    );
+}
+
+#[test]
+fn load_balancers_are_networks() {
+    let listen = |networks: &str| format!("{MINIMAL}listen:\n  proxy_protocol_from: [{networks}]\n");
+    let config = good(&listen("10.0.0.5, 'fd00::/8'"), &[]);
+    let [first, second] = config.listen.proxy_protocol_from[..] else {
+        panic!("{:?}", config.listen.proxy_protocol_from);
+    };
+    assert!(first.contains([10, 0, 0, 5].into()) && !first.contains([10, 0, 0, 6].into()));
+    assert!(second.contains("fd00::1".parse().unwrap()));
+    check(
+        &listen("localhost"),
+        &[],
+        &[
+            "F:10: listen.proxy_protocol_from[0]: `localhost` is no address or network; \
+             write an address, or a network as in 10.0.0.0/8 or fd00::/8",
+        ],
+    );
+}
+
+#[test]
+fn an_account_may_have_a_hash_instead_of_a_password() {
+    let hash = "password_hash: '*C59FB35116D870D298C2A21D24F5D1BEE9934857'";
+    let config = good(&MINIMAL.replace("password: app", hash), &[]);
+    let credential = &config.users[0].credential;
+    assert!(matches!(credential, Credential::Hash(PasswordHash::Native(_))));
+    assert!(!format!("{config:?}").contains("C59F"));
+    let overridden = good(
+        MINIMAL,
+        &[(
+            "GROVE_USERS__0__PASSWORD_HASH",
+            "*C59FB35116D870D298C2A21D24F5D1BEE9934857",
+        )],
+    );
+    assert!(matches!(overridden.users[0].credential, Credential::Hash(_)));
+    check(
+        &MINIMAL.replace("password: app", "password_hash: '*C59F'"),
+        &[],
+        &["F:8: users[0].password_hash: it is no hash that the servers store; \
+           write \"*\" and 40 hexadecimal digits, or $A$005$ with salt and digest, as text or as 0x and digits"],
+    );
+    check(
+        &MINIMAL.replace("password: app", &format!("password: app\n    {hash}")),
+        &[],
+        &["F:9: users[0].password_hash: the password is given more than once; \
+             keep one of password, password_env, password_file, password_hash"],
+    );
+}
+
+#[test]
+fn certificates_that_nobody_signs_cannot_be_required() {
+    let text = MINIMAL.replace("password: app", "password: app\n    require_certificate: true");
+    check(
+        &text,
+        &[],
+        &[
+            "F:9: users[0].require_certificate: nobody can log in so, because there is no listen.tls.client_ca; \
+             name the authorities there, or leave require_certificate out",
+        ],
+    );
+    let report = load(&format!("{text}listen:\n  tls:\n    client_ca: /nowhere/ca.pem\n"), &[]).unwrap_err();
+    assert!(
+        report.contains("F:12: listen.tls.client_ca: cannot read /nowhere/ca.pem"),
+        "{report}"
+    );
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use grove_config::{BackendTls, Config, Environment, KEYS};
+use grove_config::{BackendTls, Config, Environment, KEYS, Secret, User};
 
 fn file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proxy-config.yaml")
@@ -76,6 +76,10 @@ fn the_file_is_right_and_repeats_the_defaults() {
     for backend in &loaded.backends {
         assert_eq!((backend.weight, &backend.tls), (1, &BackendTls::default()));
     }
+    for user in &loaded.users {
+        let default = User::new(&user.name, Secret::new(""));
+        assert_eq!(format!("{user:?}"), format!("{default:?}"));
+    }
 }
 
 #[test]
@@ -83,14 +87,20 @@ fn a_default_that_stands_in_the_file_is_read_from_it() {
     // Guards the test above: a key that only stands in a comment would compare equal as well.
     let text = std::fs::read_to_string(file()).unwrap();
     let without_default = [
+        "listen.socket",
+        "listen.proxy_protocol_from",
         "listen.tls.certificate",
         "listen.tls.key",
+        "listen.tls.client_ca",
         "backends[].password_env",
         "backends[].password_file",
         "backends[].tls.ca",
         "users[].password_env",
         "users[].password_file",
+        "users[].password_hash",
         "users[].default_schema",
+        "users[].allow_from",
+        "users[].max_connections",
     ];
     let live: String = text
         .lines()
@@ -124,8 +134,9 @@ fn keys_in_comments_become_right_when_their_mark_is_removed() {
         "backends[0].password_file",
         "backends[0].tls.ca",
         "listen.tls.certificate",
+        "listen.tls.client_ca",
         "listen.tls.key",
-        "users[0].password_file",
+        "users[0].password_hash",
     ];
     assert_eq!(keys, BTreeSet::from(expected), "{report}");
 }

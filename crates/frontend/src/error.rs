@@ -16,6 +16,26 @@ pub enum FrontendError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The Unix socket cannot be listened on.
+    #[error("cannot listen on {path}")]
+    ListenSocket {
+        /// The configured path.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Somebody listens on the Unix socket already.
+    #[error("cannot listen on {path}: another process does, which may be another Grove")]
+    SocketInUse {
+        /// The configured path.
+        path: PathBuf,
+    },
+    /// What is at the path of the Unix socket is not Grove's to replace.
+    #[error("cannot listen on {path}: there is a file that is no socket")]
+    NoSocket {
+        /// The configured path.
+        path: PathBuf,
+    },
     /// A certificate or key file is unusable.
     #[error("cannot use {file}: {reason}")]
     TlsFile {

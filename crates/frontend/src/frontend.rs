@@ -1,19 +1,23 @@
-//! The listener: accepts clients, bounds their number, and lets them end at a shutdown.
+//! The listeners, one on the network and one on a Unix socket: accepts clients, bounds their number, and lets them end at a shutdown.
 
 use crate::client;
 use crate::error::FrontendError;
+use crate::peer::Peer;
 use crate::refusal;
 use crate::shared::Shared;
+use crate::socket_listener::SocketListener;
+use crate::stream::Socket;
 use grove_config::Config;
 use grove_engine::Group;
 use grove_engine::io::World;
 use grove_sql::Analyser;
 use grove_wire::CapabilityFlags;
 use grove_wire::packet::encode_frames;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +30,7 @@ const CUT_GRACE: Duration = Duration::from_secs(5);
 pub struct Frontend<W: World> {
     listener: TcpListener,
     address: SocketAddr,
+    socket: Option<SocketListener>,
     shared: Arc<Shared<W>>,
     max_connections: usize,
     drain: Duration,
@@ -41,16 +46,21 @@ pub struct DrainReport {
 }
 
 impl<W: World> Frontend<W> {
-    /// Reads or makes the TLS identity, makes the RSA key, and binds the listener.
+    /// Reads or makes the TLS identity, makes the RSA key, and binds the listeners.
     pub async fn bind(config: &Config, group: Arc<Group<W>>, analyser: Arc<Analyser>) -> Result<Self, FrontendError> {
         let shared = Shared::new(config, group, analyser)?;
         let address = config.listen.address;
         let listen_error = |source| FrontendError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
+        let socket = match &config.listen.socket {
+            Some(path) => Some(SocketListener::bind(path).await?),
+            None => None,
+        };
         Ok(Self {
             listener,
             address,
+            socket,
             shared: Arc::new(shared),
             max_connections: config.listen.max_connections,
             drain: config.timeouts.drain,
@@ -72,8 +82,8 @@ impl<W: World> Frontend<W> {
                 biased;
                 () = stop.cancelled() => break,
                 Some(ended) = clients.join_next() => note_panic(ended),
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, address)) => self.admit(stream, address, &mut clients),
+                accepted = self.accept() => match accepted {
+                    Ok((socket, peer)) => self.admit(socket, peer, &mut clients),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a client");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -81,31 +91,51 @@ impl<W: World> Frontend<W> {
                 },
             }
         }
-        drop(self.listener);
+        drop((self.listener, self.socket));
         self.shared.stop.cancel();
         drain(clients, self.drain, &self.shared.cut).await
     }
 
-    fn admit(&self, stream: TcpStream, address: SocketAddr, clients: &mut JoinSet<()>) {
+    /// The next client of either listener. Dropping the future loses no connection.
+    async fn accept(&self) -> io::Result<(Socket, Peer)> {
+        let local = async {
+            match &self.socket {
+                Some(socket) => socket.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        // Not biased: neither listener can starve the other.
+        tokio::select! {
+            accepted = self.listener.accept() => {
+                let (stream, address) = accepted?;
+                // A client that is gone already is noticed by its task.
+                let _ = stream.set_nodelay(true);
+                Ok((Socket::Left(stream), Peer::at(address.ip())))
+            }
+            accepted = local => Ok((Socket::Right(accepted?), Peer::Socket)),
+        }
+    }
+
+    fn admit(&self, socket: Socket, peer: Peer, clients: &mut JoinSet<()>) {
         self.shared.metrics().connections.add(1);
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "client is gone already");
-            return;
-        }
         if clients.len() >= self.max_connections {
-            refuse(&stream);
+            refuse(&socket);
             return;
         }
-        clients.spawn(client::serve(Arc::clone(&self.shared), stream, address.ip()));
+        clients.spawn(client::serve(Arc::clone(&self.shared), socket, peer));
     }
 }
 
 /// One more client than allowed. The packet fits into any socket's empty buffer, so there is nothing to wait for.
-fn refuse(stream: &TcpStream) {
+fn refuse(socket: &Socket) {
     let mut frame = bytes::BytesMut::new();
     let payload = refusal::too_many_connections().encode(CapabilityFlags(0));
     encode_frames(&payload, &mut 0, &mut frame);
-    if let Err(error) = stream.try_write(&frame) {
+    let written = match socket {
+        Socket::Left(stream) => stream.try_write(&frame),
+        Socket::Right(stream) => stream.try_write(&frame),
+    };
+    if let Err(error) = written {
         tracing::debug!(%error, "a client is gone before it was refused");
     }
 }

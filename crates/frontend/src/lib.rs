@@ -6,15 +6,18 @@
 //! Deliberately absent: servers' connections, the order of writes and everything else that `grove-engine` decides; what a statement
 //! means is `grove-sql`'s business.
 
+mod balancer;
 mod client;
 mod error;
 mod frontend;
 mod link;
 mod login;
+mod peer;
 mod refusal;
 mod registry;
 mod reply;
 mod shared;
+mod socket_listener;
 mod spool;
 mod stream;
 mod tls;

@@ -5,8 +5,9 @@
 
 use crate::error::LinkError;
 use crate::stream::Stream;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use grove_wire::packet::{HEADER_LEN, PayloadReader, encode_frames, frame_payload_len};
+use grove_wire::proxy_protocol::{self, Announced, Progress};
 use grove_wire::{CapabilityFlags, ErrPacket, WireError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,6 +65,14 @@ impl Link {
         self.stream.is_encrypted()
     }
 
+    pub fn has_certificate(&self) -> bool {
+        self.stream.has_certificate()
+    }
+
+    pub fn is_private(&self) -> bool {
+        self.stream.is_private()
+    }
+
     /// The handshake is over: commands may be longer.
     pub fn accept_commands(&mut self, max_len: usize) {
         self.payloads = PayloadReader::new(max_len);
@@ -92,13 +101,30 @@ impl Link {
                 Some(header) => HEADER_LEN + frame_payload_len(header),
                 None => HEADER_LEN,
             };
-            let missing = wanted.saturating_sub(self.inbox.len());
-            let mut room = (&mut self.inbox).limit(missing);
-            let read = self.stream.read_buf(&mut room).await?;
-            if read == 0 {
-                return Err(LinkError::Gone("closed during the handshake".into()));
+            self.read_at_most(wanted.saturating_sub(self.inbox.len())).await?;
+        }
+    }
+
+    /// The PROXY header before everything else, with nothing read beyond it. Bounded by the caller.
+    pub async fn receive_proxy_header(&mut self) -> Result<Announced, LinkError> {
+        loop {
+            match proxy_protocol::parse(&self.inbox)? {
+                Progress::Complete { client, header_len } => {
+                    self.inbox.advance(header_len);
+                    return Ok(client);
+                }
+                Progress::Incomplete { at_least } => self.read_at_most(at_least).await?,
             }
         }
+    }
+
+    /// One read of a handshake.
+    async fn read_at_most(&mut self, most: usize) -> Result<(), LinkError> {
+        let mut room = (&mut self.inbox).limit(most);
+        if self.stream.read_buf(&mut room).await? == 0 {
+            return Err(LinkError::Gone("closed during the handshake".into()));
+        }
+        Ok(())
     }
 
     /// The next command. Dropping the future loses no bytes: what has been read stays in the link.

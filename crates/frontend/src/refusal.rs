@@ -30,6 +30,21 @@ pub(crate) fn too_many_connections() -> ErrPacket {
     ErrPacket::new(1040, "08004", "Too many connections")
 }
 
+/// No account could be used from there.
+pub(crate) fn host_not_allowed(host: &str, flavor: Flavor) -> ErrPacket {
+    let server = match flavor {
+        Flavor::Mysql => "MySQL",
+        Flavor::MariaDb => "MariaDB",
+    };
+    let message = format!("Host '{host}' is not allowed to connect to this {server} server");
+    ErrPacket::new(1130, "HY000", &message)
+}
+
+pub(crate) fn too_many_user_connections(user: &str) -> ErrPacket {
+    let message = format!("User {user} already has more than 'max_user_connections' active connections");
+    ErrPacket::new(1203, "42000", &message)
+}
+
 pub(crate) fn bad_handshake() -> ErrPacket {
     ErrPacket::new(1043, "08S01", "Bad handshake")
 }

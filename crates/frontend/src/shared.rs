@@ -1,10 +1,11 @@
-//! What every client's task is given: configuration, accounts, keys, the group, the registry. Immutable but for the registry.
+//! What every client's task is given: configuration, accounts, keys, the group, the registry. Immutable but for the registry and the
+//! memory of refused logins.
 
 use crate::error::FrontendError;
-use crate::login::{Accounts, PasswordKey};
+use crate::login::{Accounts, PasswordKey, Refusals};
 use crate::registry::Registry;
 use crate::tls::Tls;
-use grove_config::Config;
+use grove_config::{Config, Network};
 use grove_engine::Group;
 use grove_engine::io::World;
 use grove_sql::Analyser;
@@ -21,6 +22,9 @@ pub(crate) struct Shared<W: World> {
     pub tls: Tls,
     pub password_key: PasswordKey,
     pub registry: Registry<W>,
+    pub refusals: Refusals,
+    /// Where connections begin with a PROXY header.
+    pub balancers: Vec<Network>,
     pub connect_timeout: Duration,
     pub idle_timeout: Duration,
     pub max_packet_len: usize,
@@ -39,6 +43,8 @@ impl<W: World> Shared<W> {
             tls: Tls::new(&config.listen.tls)?,
             password_key: PasswordKey::generate()?,
             registry: Registry::default(),
+            refusals: Refusals::new(config.listen.refused_login_delay),
+            balancers: config.listen.proxy_protocol_from.clone(),
             connect_timeout: config.listen.connect_timeout,
             idle_timeout: config.listen.idle_timeout,
             max_packet_len: config.limits.max_packet_bytes,

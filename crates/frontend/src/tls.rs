@@ -2,9 +2,12 @@
 
 use crate::error::FrontendError;
 use grove_config::{ListenTls, ListenTlsMode, TlsIdentity};
-use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use std::path::Path;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
@@ -13,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) struct Tls {
     /// Absent when TLS is disabled.
     pub acceptor: Option<TlsAcceptor>,
-    /// Plain connections are refused.
+    /// Plain connections over the network are refused.
     pub is_required: bool,
 }
 
@@ -34,15 +37,30 @@ impl Tls {
             TlsIdentity::SelfGenerated => FrontendError::Cryptography("a TLS configuration"),
             TlsIdentity::Files { certificate, .. } => file_error(certificate, error),
         };
+        let verifier = match &config.client_ca {
+            Some(file) => client_verifier(file, &provider)?,
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
         let server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain, key))
             .map_err(unusable)?;
         Ok(Self {
             acceptor: Some(TlsAcceptor::from(Arc::new(server))),
             is_required: config.mode == ListenTlsMode::Required,
         })
     }
+}
+
+/// Asks clients for a certificate. Whether one must be there is each account's business; one that is there must be right.
+fn client_verifier(file: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, FrontendError> {
+    let mut authorities = RootCertStore::empty();
+    for authority in read_chain(file)? {
+        authorities.add(authority).map_err(|error| file_error(file, error))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), Arc::clone(provider));
+    let verifier = builder.allow_unauthenticated().build();
+    verifier.map_err(|error| file_error(file, error))
 }
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

@@ -49,6 +49,7 @@ metrics! {
     sessions "gauge" "grove_sessions" "Client sessions that are open.";
     connections "counter" "grove_connections_total" "Client connections that were accepted.";
     refused_logins "counter" "grove_refused_logins_total" "Logins that were refused.";
+    delayed_logins "counter" "grove_delayed_logins_total" "Logins that had to wait because others from their address were refused.";
     statements "counter" "grove_statements_total" "Statements from clients.";
     commits "counter" "grove_commits_total" "Write units that were committed on every online server.";
     evictions "counter" "grove_evictions_total" "Servers that were taken out of the group.";

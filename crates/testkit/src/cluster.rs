@@ -33,6 +33,8 @@ pub struct ClusterOptions {
     pub configuration: String,
     /// Further keys of the section `listen`, one a line.
     pub listen: Vec<String>,
+    /// Further keys of the application's account, one a line.
+    pub user: Vec<String>,
 }
 
 impl ClusterOptions {
@@ -45,6 +47,7 @@ impl ClusterOptions {
             server_options: Vec::new(),
             configuration: String::new(),
             listen: Vec::new(),
+            user: Vec::new(),
         }
     }
 
@@ -63,6 +66,12 @@ impl ClusterOptions {
     /// Adds a key to the section `listen` of Grove's configuration.
     pub fn grove_listen(mut self, line: &str) -> Self {
         self.listen.push(line.to_owned());
+        self
+    }
+
+    /// Adds a key to the application's account in Grove's configuration.
+    pub fn grove_user(mut self, line: &str) -> Self {
+        self.user.push(line.to_owned());
         self
     }
 
@@ -292,10 +301,13 @@ fn configuration(servers: &[Server], admin: u16, options: &ClusterOptions) -> St
         ));
     }
     yaml.push_str(&format!(
-        "users:\n  - name: {}\n    password: {}\n{}",
+        "users:\n  - name: {}\n    password: {}\n",
         accounts::APP_USER,
-        accounts::APP_PASSWORD,
-        options.configuration
+        accounts::APP_PASSWORD
     ));
+    for line in &options.user {
+        yaml.push_str(&format!("    {line}\n"));
+    }
+    yaml.push_str(&options.configuration);
     yaml
 }

@@ -1,4 +1,5 @@
-//! Authentication plugins: `mysql_native_password` and `caching_sha2_password`, as functions of password and challenge.
+//! Authentication plugins: `mysql_native_password` and `caching_sha2_password`, as functions of password and challenge;
+//! `mysql_clear_password` by its name, because its answer is the password with a NUL behind it.
 //!
 //! Sources: MySQL Internals "Secure Password Authentication" and "Caching SHA-2 pluggable authentication". RSA is the caller's.
 
@@ -9,6 +10,9 @@ use sha2::Sha256;
 pub const NATIVE_PASSWORD: &str = "mysql_native_password";
 /// Name of MySQL 8's default plugin.
 pub const CACHING_SHA2_PASSWORD: &str = "caching_sha2_password";
+
+/// Name of the plugin that sends the password itself.
+pub const CLEAR_PASSWORD: &str = "mysql_clear_password";
 
 /// First byte of an AuthMoreData packet.
 pub const AUTH_MORE_DATA: u8 = 0x01;

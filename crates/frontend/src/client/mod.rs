@@ -15,6 +15,8 @@ pub(crate) use task::serve;
 
 use crate::error::LinkError;
 use crate::link::Link;
+use crate::login::Seat;
+use crate::peer::Peer;
 use crate::refusal;
 use crate::reply::{Next, ReplyWriter};
 use crate::shared::Shared;
@@ -40,8 +42,9 @@ struct Client<W: World> {
     shared: Arc<Shared<W>>,
     link: Link,
     id: u32,
-    host: String,
+    peer: Peer,
     user: Arc<str>,
+    _seat: Seat,
     flavor: Flavor,
     collation: u16,
     max_packet_len: u32,

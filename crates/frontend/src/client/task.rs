@@ -1,28 +1,29 @@
-//! A client's task, from accept to the end: its place in the registry, its login, its last packet.
+//! A client's task, from accept to the end: its place in the registry, its PROXY header if it comes through a load balancer, its login, its last packet.
 
 use super::Client;
 use super::prepared::Statements;
+use crate::balancer::client_behind;
 use crate::error::LinkError;
 use crate::link::Link;
 use crate::login::{self, LoggedIn};
+use crate::peer::Peer;
 use crate::refusal;
 use crate::shared::Shared;
-use crate::stream::Stream;
+use crate::stream::{Socket, Stream};
 use grove_engine::io::World;
 use grove_sql::Flavor;
 use grove_telemetry::Metrics;
-use std::net::IpAddr;
 use std::sync::Arc;
-use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve<W: World>(shared: Arc<Shared<W>>, stream: TcpStream, address: IpAddr) {
+pub(crate) async fn serve<W: World>(shared: Arc<Shared<W>>, socket: Socket, neighbour: Peer) {
     let place = Place::take(shared);
     let id = place.id;
-    let link = Link::new(Stream::Plain(stream), place.cut.clone());
+    let link = Link::new(Stream::Plain(socket), place.cut.clone());
     // The login's future is large and short-lived: boxed, it is not part of an idle client's memory.
-    let mut client = match Box::pin(begin(&place, link, address)).await {
+    let mut client = match Box::pin(begin(&place, link, neighbour)).await {
         Some(client) => client,
         None => return,
     };
@@ -34,13 +35,21 @@ pub(crate) async fn serve<W: World>(shared: Arc<Shared<W>>, stream: TcpStream, a
 }
 
 /// Greeting and login. What a client is refused for is sent here.
-async fn begin<W: World>(place: &Place<W>, mut link: Link, address: IpAddr) -> Option<Client<W>> {
+async fn begin<W: World>(place: &Place<W>, mut link: Link, neighbour: Peer) -> Option<Client<W>> {
     let shared = &place.shared;
-    let host = host_of(address);
-    match login::log_in(shared, &mut link, place.id, &host).await {
+    let deadline = Instant::now() + shared.connect_timeout;
+    let peer = match client_behind(neighbour, &mut link, shared, deadline).await {
+        Ok(peer) => peer,
+        Err(error) => {
+            close(link, error, Flavor::Mysql, shared).await;
+            return None;
+        }
+    };
+    match login::log_in(shared, &mut link, place.id, peer, deadline).await {
         Ok(LoggedIn {
             session,
             user,
+            seat,
             flavor,
             collation,
             max_packet_len,
@@ -53,8 +62,9 @@ async fn begin<W: World>(place: &Place<W>, mut link: Link, address: IpAddr) -> O
                 shared: Arc::clone(shared),
                 link,
                 id: place.id,
-                host,
+                peer,
                 user,
+                _seat: seat,
                 flavor,
                 collation,
                 max_packet_len,
@@ -66,7 +76,7 @@ async fn begin<W: World>(place: &Place<W>, mut link: Link, address: IpAddr) -> O
             })
         }
         Err(error) => {
-            tracing::debug!(connection = place.id, host, %error, "login ended");
+            tracing::debug!(connection = place.id, host = peer.host(), %error, "login ended");
             close(link, error, Flavor::Mysql, shared).await;
             None
         }
@@ -107,16 +117,6 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.sessions.subtract(1);
-    }
-}
-
-/// As the servers name a client in messages: loopback has a name, other addresses are not looked up.
-fn host_of(address: IpAddr) -> String {
-    let address = address.to_canonical();
-    if address.is_loopback() {
-        "localhost".to_owned()
-    } else {
-        address.to_string()
     }
 }
 

@@ -1,40 +1,48 @@
 //! One authentication, at login or for COM_CHANGE_USER, as a server with the account's plugin does it.
 //!
-//! Source: MySQL Internals "Authentication Method". Grove knows the passwords, so the fast path of caching_sha2_password always works for a
-//! client that has the right one; a wrong one takes the full path, as on a server that has not seen the account yet.
-//! Invariant: every comparison takes the same time, and unknown users see the same packets.
+//! Source: MySQL Internals "Authentication Method". Where Grove knows the password, the fast path of caching_sha2_password works for a
+//! client that has the right one; a wrong one takes the full path, as on a server that has not seen the account yet. That path also brings
+//! the passwords of accounts that are configured with a hash (`credential.rs`).
+//! Invariant: every comparison takes the same time, but for the first one with a hash, and unknown users see the same packets. An account
+//! that requires TLS or a certificate is refused after its password was found right, as the servers do for REQUIRE SSL and REQUIRE X509.
 
 use super::accounts::{Account, Accounts};
 use super::challenge::fresh_challenge;
 use super::password_key::PasswordKey;
 use crate::error::LinkError;
 use crate::link::{Link, without_nul};
+use crate::peer::Peer;
 use crate::refusal::UsingPassword;
 use bytes::Bytes;
+use grove_wire::CapabilityFlags;
 use grove_wire::auth::{self, AUTH_MORE_DATA, FAST_AUTH_OK, PERFORM_FULL_AUTH, REQUEST_PUBLIC_KEY};
 use grove_wire::handshake::{AuthSwitchRequest, CHALLENGE_LEN};
 
-/// A plugin that Grove speaks.
+/// A plugin that Grove speaks. The clear password is taken from clients that name its plugin themselves, over a private connection; Grove
+/// never asks for it first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plugin {
-    NativePassword,
-    CachingSha2Password,
+    Native,
+    CachingSha2,
+    Clear,
 }
 
 impl Plugin {
     /// The plugin of that name; the empty name is the one of clients that know no plugins.
     pub fn named(name: &[u8]) -> Option<Self> {
         match name {
-            b"" | b"mysql_native_password" => Some(Self::NativePassword),
-            b"caching_sha2_password" => Some(Self::CachingSha2Password),
+            b"" | b"mysql_native_password" => Some(Self::Native),
+            b"caching_sha2_password" => Some(Self::CachingSha2),
+            b"mysql_clear_password" => Some(Self::Clear),
             _ => None,
         }
     }
 
     pub fn name(self) -> &'static str {
         match self {
-            Self::NativePassword => auth::NATIVE_PASSWORD,
-            Self::CachingSha2Password => auth::CACHING_SHA2_PASSWORD,
+            Self::Native => auth::NATIVE_PASSWORD,
+            Self::CachingSha2 => auth::CACHING_SHA2_PASSWORD,
+            Self::Clear => auth::CLEAR_PASSWORD,
         }
     }
 }
@@ -64,15 +72,26 @@ pub(crate) struct Authenticator<'a> {
     pub link: &'a mut Link,
     pub accounts: &'a Accounts,
     pub password_key: &'a PasswordKey,
+    pub peer: Peer,
 }
 
 impl Authenticator<'_> {
-    /// Checks an answer; asks again, for `default`, if the client answered for a plugin that Grove does not speak.
+    /// Checks an answer; asks again, for `default`, if the client answered for a plugin that Grove does not speak here.
     pub async fn authenticate(&mut self, user: &[u8], answer: Answer, default: Plugin) -> Result<Account, Denied> {
-        let Some(plugin) = answer.plugin else {
-            return self.switch_to(user, default).await;
-        };
+        let plugin = self.or_default(answer.plugin, default);
+        if answer.plugin != Some(plugin) {
+            return self.switch_to(user, plugin).await;
+        }
         self.check(user, plugin, &answer.challenge, &answer.response).await
+    }
+
+    /// The plugin that a client wants, if Grove speaks it on this connection.
+    pub fn or_default(&self, wanted: Option<Plugin>, default: Plugin) -> Plugin {
+        match wanted {
+            Some(Plugin::Clear) if !self.link.is_private() => default,
+            Some(plugin) => plugin,
+            None => default,
+        }
     }
 
     /// Asks with a fresh challenge.
@@ -93,34 +112,57 @@ impl Authenticator<'_> {
         challenge: &[u8; CHALLENGE_LEN],
         response: &[u8],
     ) -> Result<Account, Denied> {
-        let password = self.accounts.password(user).to_vec();
+        let password = self.accounts.password(user, self.peer).to_vec();
         let using = match plugin {
-            Plugin::NativePassword => {
+            Plugin::Native => {
                 let expected = auth::native_password(&password, challenge);
                 if auth::equal(&expected, response) {
                     return self.accept(user, response);
                 }
+                if self.may_bring_the_password(response) {
+                    return Box::pin(self.switch_to(user, Plugin::CachingSha2)).await;
+                }
                 UsingPassword::of(response)
             }
-            Plugin::CachingSha2Password => {
+            Plugin::CachingSha2 => {
                 // A lone NUL is how clients of this plugin send an empty password.
                 let response = if response == [0] { &[] } else { response };
-                if self.check_caching_sha2(&password, challenge, response).await? {
+                if self.check_caching_sha2(user, &password, challenge, response).await? {
                     return self.accept(user, response);
                 }
                 UsingPassword::of(response)
+            }
+            Plugin::Clear => {
+                let given = response.strip_suffix(&[0]).unwrap_or(response);
+                if self.accounts.is_password(user, self.peer, given).await {
+                    return self.accept(user, given);
+                }
+                UsingPassword::of(given)
             }
         };
         Err(Denied::Password(using))
     }
 
     fn accept(&self, user: &[u8], response: &[u8]) -> Result<Account, Denied> {
-        let account = self.accounts.find(user).cloned();
-        account.ok_or_else(|| Denied::Password(UsingPassword::of(response)))
+        let account = self.accounts.find(user, self.peer);
+        let (is_encrypted, has_certificate) = (self.link.is_encrypted(), self.link.has_certificate());
+        let account = account.filter(|account| {
+            (is_encrypted || !account.requires_tls) && (has_certificate || !account.requires_certificate)
+        });
+        account
+            .cloned()
+            .ok_or_else(|| Denied::Password(UsingPassword::of(response)))
+    }
+
+    /// Whether a client whose answer is wrong is asked for the password itself, because only that can tell.
+    fn may_bring_the_password(&self, response: &[u8]) -> bool {
+        let knows_plugins = self.link.capabilities.contains(CapabilityFlags::PLUGIN_AUTH);
+        self.accounts.have_hashes() && knows_plugins && !response.is_empty()
     }
 
     async fn check_caching_sha2(
         &mut self,
+        user: &[u8],
         password: &[u8],
         challenge: &[u8; CHALLENGE_LEN],
         response: &[u8],
@@ -135,7 +177,7 @@ impl Authenticator<'_> {
             return Ok(true);
         }
         let sent = self.ask(&[AUTH_MORE_DATA, PERFORM_FULL_AUTH]).await?;
-        let given = if self.link.is_encrypted() {
+        let given = if self.link.is_private() {
             Some(without_nul(&sent).to_vec())
         } else if sent[..] == [REQUEST_PUBLIC_KEY] {
             let key = [&[AUTH_MORE_DATA], self.password_key.public_pem()].concat();
@@ -145,8 +187,10 @@ impl Authenticator<'_> {
             // A client that has the key already does not ask for it.
             self.password_key.decrypt(&sent, challenge)
         };
-        let given = auth::caching_sha2_password(&given.unwrap_or_default(), challenge);
-        Ok(auth::equal(&expected, &given))
+        Ok(self
+            .accounts
+            .is_password(user, self.peer, &given.unwrap_or_default())
+            .await)
     }
 
     async fn ask(&mut self, packet: &[u8]) -> Result<Bytes, LinkError> {

@@ -51,7 +51,7 @@ impl Offer {
         Self {
             capabilities,
             // A server whose default Grove does not speak knows the newer one.
-            plugin: Plugin::named(facts.auth_plugin.as_bytes()).unwrap_or(Plugin::CachingSha2Password),
+            plugin: Plugin::named(facts.auth_plugin.as_bytes()).unwrap_or(Plugin::CachingSha2),
             version: facts.version.clone(),
             collation: facts.collation,
             lex_mode: server_lex_mode(facts),
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(offer.capabilities.0 >> 28, 0);
         let offer = Offer::new(&facts("9.7.4", "sha256_password"), true);
         assert!(offer.capabilities.contains(CapabilityFlags::SSL));
-        assert_eq!(offer.plugin, Plugin::CachingSha2Password);
+        assert_eq!(offer.plugin, Plugin::CachingSha2);
     }
 
     #[test]

@@ -1,35 +1,44 @@
 //! The connection phase: greeting, TLS, handshake response, authentication, the engine's session.
 //!
-//! Source: MySQL Internals "Connection Phase". The client's part of it is bounded by `listen.connect_timeout`; opening the session is
-//! bounded by the engine.
+//! Source: MySQL Internals "Connection Phase". The client's part of it ends by the deadline that `listen.connect_timeout` set; opening the
+//! session is bounded by the engine.
 
 mod accounts;
 mod authenticate;
 mod challenge;
+mod credential;
 mod greeting;
 mod password_key;
+mod refusals;
+mod seats;
 
 pub(crate) use accounts::{Account, Accounts};
 pub(crate) use authenticate::{Answer, Authenticator, Denied, Plugin};
 pub(crate) use challenge::fresh_challenge;
 pub(crate) use greeting::Offer;
 pub(crate) use password_key::PasswordKey;
+pub(crate) use refusals::Refusals;
+pub(crate) use seats::Seat;
 
 use crate::error::LinkError;
 use crate::link::Link;
+use crate::peer::Peer;
 use crate::refusal::{self, UsingPassword};
 use crate::shared::Shared;
 use grove_engine::Session;
 use grove_engine::io::{Identity, World};
 use grove_sql::Flavor;
-use grove_wire::handshake::{CHALLENGE_LEN, HandshakeResponse};
-use grove_wire::{CapabilityFlags, OkPacket, StatusFlags};
+use grove_wire::handshake::{CHALLENGE_LEN, Greeting, HandshakeResponse};
+use grove_wire::{CapabilityFlags, ErrPacket, OkPacket, StatusFlags};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A client that has proved who it is.
 pub(crate) struct LoggedIn<W: World> {
     pub session: Session<W>,
     pub user: Arc<str>,
+    pub seat: Seat,
     pub flavor: Flavor,
     pub collation: u16,
     pub max_packet_len: u32,
@@ -49,16 +58,25 @@ pub(crate) async fn log_in<W: World>(
     shared: &Shared<W>,
     link: &mut Link,
     id: u32,
-    host: &str,
+    peer: Peer,
+    deadline: Instant,
 ) -> Result<LoggedIn<W>, LinkError> {
     let facts = shared.group.server_facts();
     let facts = facts.ok_or_else(|| LinkError::Refused(refusal::no_server()))?;
     let offer = Offer::new(&facts, shared.tls.acceptor.is_some());
+    if !shared.accounts.know(peer) {
+        shared.metrics().refused_logins.add(1);
+        // The servers say this in place of a greeting, before they know what the client can read: without SQLSTATE.
+        link.capabilities = CapabilityFlags(0);
+        return Err(LinkError::Refused(refusal::host_not_allowed(
+            &peer.host(),
+            offer.flavor(),
+        )));
+    }
     // Dropping the handshake may lose bytes, and ends the connection.
-    let proving = tokio::time::timeout(shared.connect_timeout, prove(shared, link, id, host, &offer));
     let proven = tokio::select! {
         biased;
-        proven = proving => proven.map_err(|_| LinkError::Silent(shared.connect_timeout))??,
+        proven = prove(shared, link, id, peer, &offer, deadline) => proven?,
         () = shared.stop.cancelled() => return Err(LinkError::Cut),
     };
     let Proven {
@@ -66,6 +84,7 @@ pub(crate) async fn log_in<W: World>(
         response,
         challenge,
     } = proven;
+    let seat = account.take_seat().ok_or_else(|| no_seat(shared, &account))?;
     let collation = u16::from(response.collation);
     let database = if response.database.is_empty() {
         account.default_schema.clone()
@@ -74,7 +93,7 @@ pub(crate) async fn log_in<W: World>(
     };
     let identity = Identity {
         user: account.user.to_string(),
-        password: account.password.clone(),
+        password: account.password().to_owned(),
         capabilities: layout_of(link.capabilities),
         collation,
         max_packet_len: response.max_packet_len,
@@ -94,6 +113,7 @@ pub(crate) async fn log_in<W: World>(
     Ok(LoggedIn {
         session,
         user: account.user,
+        seat,
         flavor: offer.flavor(),
         collation,
         max_packet_len: response.max_packet_len,
@@ -101,16 +121,57 @@ pub(crate) async fn log_in<W: World>(
     })
 }
 
-/// The client's part: greeting to the last packet before OK.
+/// The client's part: greeting to the last packet before OK. The time that it has to wait for others' refusals is not counted.
 async fn prove<W: World>(
     shared: &Shared<W>,
     link: &mut Link,
     id: u32,
-    host: &str,
+    peer: Peer,
     offer: &Offer,
+    deadline: Instant,
 ) -> Result<Proven, LinkError> {
+    let late = |_| LinkError::Silent(shared.connect_timeout);
     let challenge = fresh_challenge().ok_or_else(|| LinkError::Session("no random bytes".into()))?;
-    link.send_packet(&offer.greeting(id, challenge).encode()).await?;
+    let hearing = hear(shared, link, offer, offer.greeting(id, challenge));
+    let response = tokio::time::timeout_at(deadline, hearing).await.map_err(late)??;
+    let waited = wait_for_refusals(shared, peer).await;
+    let mut authenticator = Authenticator {
+        link,
+        accounts: &shared.accounts,
+        password_key: &shared.password_key,
+        peer,
+    };
+    let answer = Answer {
+        plugin: Plugin::named(&response.auth_plugin),
+        challenge,
+        response: response.auth_response.clone().into(),
+    };
+    let proving = authenticator.authenticate(&response.user, answer, offer.plugin);
+    match tokio::time::timeout_at(deadline + waited, proving)
+        .await
+        .map_err(late)?
+    {
+        Ok(account) => {
+            shared.refusals.clear(peer);
+            Ok(Proven {
+                account,
+                response,
+                challenge,
+            })
+        }
+        Err(Denied::Link(error)) => Err(error),
+        Err(Denied::Password(password)) => Err(LinkError::Refused(denied(shared, &response.user, peer, password))),
+    }
+}
+
+/// The greeting and the client's answer, under TLS if it wants that.
+async fn hear<W: World>(
+    shared: &Shared<W>,
+    link: &mut Link,
+    offer: &Offer,
+    greeting: Greeting,
+) -> Result<HandshakeResponse, LinkError> {
+    link.send_packet(&greeting.encode()).await?;
     let payload = link.receive_exactly().await?;
     let mut response = parse_response(&payload)?;
     if asks_for_tls(&response, payload.len()) {
@@ -120,32 +181,23 @@ async fn prove<W: World>(
         response = parse_response(&link.receive_exactly().await?)?;
     }
     link.capabilities = offer.capabilities & response.capabilities;
-    if shared.tls.is_required && !link.is_encrypted() {
+    if shared.tls.is_required && !link.is_private() {
         return Err(LinkError::Refused(refusal::insecure_transport()));
     }
     if !link.capabilities.contains(CapabilityFlags::SECURE_CONNECTION) {
         return Err(LinkError::Refused(refusal::old_authentication()));
     }
-    let mut authenticator = Authenticator {
-        link,
-        accounts: &shared.accounts,
-        password_key: &shared.password_key,
-    };
-    let answer = Answer {
-        plugin: Plugin::named(&response.auth_plugin),
-        challenge,
-        response: response.auth_response.clone().into(),
-    };
-    let proof = authenticator.authenticate(&response.user, answer, offer.plugin).await;
-    match proof {
-        Ok(account) => Ok(Proven {
-            account,
-            response,
-            challenge,
-        }),
-        Err(Denied::Link(error)) => Err(error),
-        Err(Denied::Password(password)) => Err(denied(shared, &response.user, host, password)),
+    Ok(response)
+}
+
+/// Waits as long as earlier refusals from there make it wait; gives that time. The caller holds nothing that others want.
+pub(crate) async fn wait_for_refusals<W: World>(shared: &Shared<W>, peer: Peer) -> Duration {
+    let wait = shared.refusals.wait_of(peer, Instant::now());
+    if !wait.is_zero() {
+        shared.metrics().delayed_logins.add(1);
+        tokio::time::sleep(wait).await;
     }
+    wait
 }
 
 fn parse_response(payload: &[u8]) -> Result<HandshakeResponse, LinkError> {
@@ -159,9 +211,17 @@ fn asks_for_tls(response: &HandshakeResponse, payload_len: usize) -> bool {
     payload_len == HandshakeResponse::SSL_REQUEST_LEN && response.capabilities.contains(CapabilityFlags::SSL)
 }
 
-fn denied<W: World>(shared: &Shared<W>, user: &[u8], host: &str, password: UsingPassword) -> LinkError {
+/// The password is wrong, or as good as wrong: counted, and remembered for the next login from there.
+pub(crate) fn denied<W: World>(shared: &Shared<W>, user: &[u8], peer: Peer, password: UsingPassword) -> ErrPacket {
     shared.metrics().refused_logins.add(1);
-    LinkError::Refused(refusal::access_denied(user, host, password))
+    shared.refusals.add(peer, Instant::now());
+    refusal::access_denied(user, &peer.host(), password)
+}
+
+/// The account has as many clients as it may have.
+pub(crate) fn no_seat<W: World>(shared: &Shared<W>, account: &Account) -> LinkError {
+    shared.metrics().refused_logins.add(1);
+    LinkError::Refused(refusal::too_many_user_connections(&account.user))
 }
 
 /// The capabilities that decide the layout of replies; encryption is a matter of each connection.

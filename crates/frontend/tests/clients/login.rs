@@ -285,3 +285,63 @@ async fn a_client_that_tracks_its_session_is_told_the_schema() {
     let ok = client.finish_login().await.unwrap();
     assert_eq!(ok.session_state[..], b"\x01\x05\x04shop"[..]);
 }
+
+/// An answer that is the password itself.
+fn clear(client: &Raw, user: &str, password: &[u8]) -> Vec<u8> {
+    let mut response = client.response(user, "", "mysql_clear_password");
+    response.auth_response = [password, b"\0"].concat();
+    response.encode()
+}
+
+#[tokio::test]
+async fn over_tls_a_client_may_send_its_password_in_clear() {
+    for facts in [mysql(), mariadb()] {
+        let stage = Stage::with(facts, |config| config.listen.tls.mode = ListenTlsMode::Preferred).await;
+        for (user, password, using) in [
+            ("app", "wrong", "YES"),
+            ("stranger", "app secret", "YES"),
+            ("app", "", "NO"),
+        ] {
+            let mut client = Raw::connect(stage.address).await.start_tls().await;
+            client.send_packet(&clear(&client, user, password.as_bytes())).await;
+            check_denied(&client.finish_login().await.unwrap_err(), user, using);
+        }
+        for (user, password) in [("app", "app secret"), ("nobody", "")] {
+            let mut client = Raw::connect(stage.address).await.start_tls().await;
+            client.send_packet(&clear(&client, user, password.as_bytes())).await;
+            client.finish_login().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_tls_a_password_in_clear_is_not_looked_at() {
+    for facts in [mysql(), mariadb()] {
+        let stage = Stage::with(facts, |config| config.listen.tls.mode = ListenTlsMode::Preferred).await;
+        let mut client = Raw::connect(stage.address).await;
+        client.send_packet(&clear(&client, "app", b"app secret")).await;
+        let switch = AuthSwitchRequest::parse(&client.packet().await).unwrap();
+        assert_eq!(switch.plugin, client.greeting.auth_plugin);
+        let answer = auth::answer(&switch.plugin, b"app secret", &switch.challenge).unwrap();
+        client.send_packet(&answer).await;
+        client.finish_login().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn change_user_takes_a_password_in_clear_over_tls_only() {
+    let stage = tls_stage(ListenTlsMode::Preferred).await;
+    let change = b"\x11other\0\0\0\x2d\0mysql_clear_password\0";
+    let mut plain = Raw::login(stage.address, "app", "app secret").await;
+    plain.command(change).await;
+    let switch = AuthSwitchRequest::parse(&plain.packet().await).unwrap();
+    assert_eq!(switch.plugin, b"caching_sha2_password");
+
+    let mut encrypted = Raw::connect(stage.address).await.start_tls().await;
+    encrypted.log_in("app", "app secret").await.unwrap();
+    encrypted.command(change).await;
+    let switch = AuthSwitchRequest::parse(&encrypted.packet().await).unwrap();
+    assert_eq!(switch.plugin, b"mysql_clear_password");
+    encrypted.send_packet(b"other secret\0").await;
+    encrypted.finish_login().await.unwrap();
+}

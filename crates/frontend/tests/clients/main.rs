@@ -7,11 +7,17 @@ mod raw;
 mod scripted;
 mod stage;
 
+mod access;
+mod certificates;
 mod commands;
 mod connections;
+mod hashes;
 mod hostile;
 mod login;
 mod prepared;
+mod proxied;
+mod refusals;
 mod several;
 mod shutdown;
+mod socket;
 mod users;

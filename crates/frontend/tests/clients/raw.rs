@@ -1,11 +1,11 @@
 //! A client that shows every packet, over TCP or TLS.
 
 use bytes::{Bytes, BytesMut};
-use grove_wire::handshake::{Greeting, HandshakeResponse};
+use grove_wire::handshake::{AuthSwitchRequest, Greeting, HandshakeResponse};
 use grove_wire::packet::{PayloadReader, encode_frames};
 use grove_wire::{CapabilityFlags, ErrPacket, OkPacket, StatusFlags, auth};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,9 +45,12 @@ pub struct Raw {
 impl Raw {
     /// Connects and reads the greeting.
     pub async fn connect(address: SocketAddr) -> Self {
-        let first = Self::connect_and_read(address).await;
-        let (mut raw, greeting) = first;
-        raw.greeting = Greeting::parse(&greeting).expect("a greeting");
+        Self::greeted(Self::connect_and_read(address).await)
+    }
+
+    /// A connection whose first packet is a greeting.
+    pub fn greeted((mut raw, first): (Self, Bytes)) -> Self {
+        raw.greeting = Greeting::parse(&first).expect("a greeting");
         raw
     }
 
@@ -55,6 +58,11 @@ impl Raw {
     pub async fn connect_and_read(address: SocketAddr) -> (Self, Bytes) {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::read_first(stream).await
+    }
+
+    /// Reads the first packet of a connection, whatever it is.
+    pub async fn read_first(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> (Self, Bytes) {
         let mut raw = Self {
             stream: Box::new(stream),
             inbox: BytesMut::new(),
@@ -83,11 +91,28 @@ impl Raw {
     pub async fn login_with(address: SocketAddr, user: &str, password: &str, capabilities: CapabilityFlags) -> Self {
         let mut raw = Self::connect(address).await;
         raw.capabilities = capabilities;
-        let plugin = String::from_utf8(raw.greeting.auth_plugin.clone()).unwrap();
-        let response = raw.response(user, password, &plugin);
-        raw.send_packet(&response.encode()).await;
-        raw.finish_login().await.expect("a successful login");
+        raw.log_in(user, password).await.expect("a successful login");
         raw
+    }
+
+    /// Answers the greeting with the plugin that it names, to the end.
+    pub async fn log_in(&mut self, user: &str, password: &str) -> Result<OkPacket, ErrPacket> {
+        let plugin = String::from_utf8(self.greeting.auth_plugin.clone()).unwrap();
+        let response = self.response(user, password, &plugin);
+        self.send_packet(&response.encode()).await;
+        self.finish_login().await
+    }
+
+    /// COM_CHANGE_USER, with a fresh challenge.
+    pub async fn change_user(&mut self, user: &str, password: &str, schema: &str) -> Result<OkPacket, ErrPacket> {
+        let plugin = &self.greeting.auth_plugin[..];
+        let names = [user.as_bytes(), &[0, 0], schema.as_bytes(), &[0, 45, 0], plugin, &[0]].concat();
+        self.command(&[&[0x11], &names[..]].concat()).await;
+        let switch = AuthSwitchRequest::parse(&self.packet().await).unwrap();
+        assert_ne!(switch.challenge, self.greeting.challenge);
+        let answer = auth::answer(&switch.plugin, password.as_bytes(), &switch.challenge).unwrap();
+        self.send_packet(&answer).await;
+        self.finish_login().await
     }
 
     /// An answer to the greeting with the named plugin.
@@ -197,6 +222,11 @@ impl Raw {
 
     /// Asks for TLS and goes on encrypted, without checking the certificate.
     pub async fn start_tls(self) -> Self {
+        self.start_tls_as(None).await
+    }
+
+    /// The same, with a certificate of the client's own.
+    pub async fn start_tls_as(self, certificate: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>) -> Self {
         let mut raw = self;
         raw.capabilities.insert(CapabilityFlags::SSL);
         let request = raw.response("", "", "").encode_ssl_request();
@@ -206,8 +236,11 @@ impl Raw {
             .with_safe_default_protocol_versions()
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate));
+        let config = match certificate {
+            Some((certificate, key)) => config.with_client_auth_cert(vec![certificate], key).unwrap(),
+            None => config.with_no_client_auth(),
+        };
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from("localhost").unwrap();
         let stream = connector.connect(name, raw.stream).await.expect("a TLS handshake");

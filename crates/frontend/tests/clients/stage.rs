@@ -4,7 +4,7 @@ use crate::scripted::{ScriptedWorld, Seen};
 use grove_config::{Backend, BackendAddress, BackendTls, Config, ListenTlsMode, Secret, User};
 use grove_engine::io::ServerFacts;
 use grove_engine::{Group, MemberSpec, Settings};
-use grove_frontend::{DrainReport, Frontend};
+use grove_frontend::{DrainReport, Frontend, FrontendError};
 use grove_recovery_log::MemoryLog;
 use grove_sql::Analyser;
 use grove_telemetry::Metrics;
@@ -55,6 +55,10 @@ impl Stage {
     }
 
     pub async fn with(facts: ServerFacts, change: impl FnOnce(&mut Config)) -> Self {
+        Self::try_with(facts, change).await.expect("a frontend that can listen")
+    }
+
+    pub async fn try_with(facts: ServerFacts, change: impl FnOnce(&mut Config)) -> Result<Self, FrontendError> {
         let mut config = config();
         change(&mut config);
         let (seen, metrics) = (Arc::new(Seen::default()), Arc::new(Metrics::default()));
@@ -67,16 +71,16 @@ impl Stage {
         let group = Group::form(world, vec![member], Settings::default(), log, Arc::clone(&metrics));
         let group = group.await.expect("the scripted server answers");
         let analyser = Arc::new(Analyser::new(100));
-        let frontend = Frontend::bind(&config, group, analyser).await.expect("a free port");
+        let frontend = Frontend::bind(&config, group, analyser).await?;
         let (address, stop) = (frontend.local_addr(), CancellationToken::new());
         let serving = tokio::spawn(frontend.serve(stop.clone()));
-        Self {
+        Ok(Self {
             address,
             seen,
             metrics,
             stop,
             serving,
-        }
+        })
     }
 
     pub async fn report(self) -> DrainReport {
@@ -94,9 +98,8 @@ fn config() -> Config {
         tls: BackendTls::default(),
     };
     let user = |name: &str, password: &str, schema: Option<&str>| User {
-        name: name.to_owned(),
-        password: Secret::new(password),
         default_schema: schema.map(str::to_owned),
+        ..User::new(name, Secret::new(password))
     };
     let users = vec![
         user("app", "app secret", None),

@@ -3,37 +3,15 @@
 use crate::raw::{EVERYDAY, Raw};
 use crate::stage::{Stage, mariadb, mysql};
 use grove_engine::io::ServerFacts;
-use grove_wire::handshake::AuthSwitchRequest;
-use grove_wire::{CapabilityFlags, ErrPacket, OkPacket, auth};
+use grove_wire::{CapabilityFlags, auth};
 use std::time::Duration;
-
-/// COM_CHANGE_USER with a fresh challenge.
-async fn change_user(client: &mut Raw, user: &str, password: &str, schema: &str) -> Result<OkPacket, ErrPacket> {
-    let plugin = String::from_utf8(client.greeting.auth_plugin.clone()).unwrap();
-    let payload = [
-        &[0x11],
-        user.as_bytes(),
-        &[0, 0],
-        schema.as_bytes(),
-        &[0, 45, 0],
-        plugin.as_bytes(),
-        &[0],
-    ]
-    .concat();
-    client.command(&payload).await;
-    let switch = AuthSwitchRequest::parse(&client.packet().await).unwrap();
-    assert_ne!(switch.challenge, client.greeting.challenge);
-    let answer = auth::answer(&switch.plugin, password.as_bytes(), &switch.challenge).unwrap();
-    client.send_packet(&answer).await;
-    client.finish_login().await
-}
 
 #[tokio::test]
 async fn change_user_gives_a_new_session_of_the_other_account() {
     for facts in [mysql(), mariadb()] {
         let stage = Stage::with(facts, |_| {}).await;
         let mut client = Raw::login(stage.address, "app", "app secret").await;
-        change_user(&mut client, "other", "other secret", "shop").await.unwrap();
+        client.change_user("other", "other secret", "shop").await.unwrap();
         client.query("anything").await.unwrap();
         let identities = stage.seen.identities.lock().unwrap();
         let last = identities.last().unwrap();
@@ -47,7 +25,7 @@ async fn check_refused(facts: ServerFacts, user: &str, password: &str, schema: &
     let is_mariadb = facts.version.contains("MariaDB");
     let stage = Stage::with(facts, |_| {}).await;
     let mut client = Raw::login(stage.address, "app", "app secret").await;
-    let err = change_user(&mut client, user, password, schema).await.unwrap_err();
+    let err = client.change_user(user, password, schema).await.unwrap_err();
     assert_eq!(err.code, code);
     if is_mariadb {
         client.query("anything").await.unwrap();
