@@ -72,7 +72,8 @@ impl<W: World> Client<W> {
                 command = self.link.receive(self.shared.idle_timeout) => command?,
                 () = stop.cancelled(), if may_stop => return Ok(()),
             };
-            // A command's future is large: boxed, it is not part of an idle client's memory.
+            // A command's future is large: boxed, it is not part of an idle client's memory. It is moved into its box as a whole, so what is
+            // rare or long on the way of a statement is in a box of its own.
             if Box::pin(self.command(command)).await? == After::Ends {
                 return Ok(());
             }
@@ -94,7 +95,7 @@ impl<W: World> Client<W> {
             Command::Quit => Ok(After::Ends),
             Command::Query(_) => self.query(payload).await,
             Command::StmtExecute { id } => self.execute_prepared(id, payload).await,
-            Command::StmtPrepare(text) => self.prepare(text).await,
+            Command::StmtPrepare(text) => Box::pin(self.prepare(text)).await,
             Command::StmtClose(id) => self.close_prepared(id).await,
             Command::StmtReset(id) => self.reset_prepared(id).await,
             Command::StmtSendLongData { id, parameter, data } => {
@@ -103,12 +104,12 @@ impl<W: World> Client<W> {
             }
             Command::InitDb(schema) => {
                 let mut writer = ReplyWriter::new(&mut self.link);
-                let result = self.session.init_db(schema, &mut writer).await;
+                let result = Box::pin(self.session.init_db(schema, &mut writer)).await;
                 conclude(writer, result, Next::End).await
             }
-            Command::Ping => self.ping().await,
-            Command::ResetConnection => self.reset().await,
-            Command::ChangeUser(change) => self.change_user(change).await,
+            Command::Ping => Box::pin(self.ping()).await,
+            Command::ResetConnection => Box::pin(self.reset()).await,
+            Command::ChangeUser(change) => Box::pin(self.change_user(change)).await,
             Command::Unknown(COM_STMT_FETCH) => match payload.get(1..5).and_then(|id| id.try_into().ok()) {
                 Some(id) => self.fetch(u32::from_le_bytes(id)).await,
                 None => Err(WireError::Truncated("statement id").into()),
@@ -185,7 +186,7 @@ async fn run_to_the_end<W: World, T>(
     let interrupting = async {
         cut.cancelled().await;
         loop {
-            interrupter.interrupt().await;
+            Box::pin(interrupter.interrupt()).await;
             tokio::time::sleep(INTERRUPT_PAUSE).await;
         }
     };
