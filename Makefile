@@ -26,8 +26,8 @@ bench: compiler
 	@scripts/install-mariadb.sh
 	@scripts/install-bench-peers.sh
 	cargo bench --workspace --locked
-	cargo build --release --locked -p proxyd -p grove-testkit --bins
-	cargo run --quiet --release --locked -p grove-testkit --bin bench
+	cargo build --release --locked -p proxyd -p grove-testkit --bin proxyd --bin bench
+	@$${CARGO_TARGET_DIR:-target}/release/bench
 
 # Every fuzz target for a minute; `make fuzz SECONDS=3600` goes on for longer.
 fuzz: compiler

@@ -39,6 +39,7 @@ pub struct Programs {
 
 /// Runs the whole comparison and returns it as Markdown. Dropping the future ends every process that it started.
 pub async fn compare(plan: &Plan, programs: &Programs) -> anyhow::Result<String> {
+    let load_before = usage::load_average();
     let descriptors = usage::raise_open_files_limit();
     let idle_clients = plan.idle_clients.min(idle::most_clients(descriptors));
     let mut cluster = start_cluster(idle_clients, &programs.proxyd).await?;
@@ -55,6 +56,8 @@ pub async fn compare(plan: &Plan, programs: &Programs) -> anyhow::Result<String>
     drop(haproxy);
     let idle = idle_memory(&mut cluster, idle_clients).await?;
     let mut text = report::versions(&cluster).await?;
+    text.push_str(&plan.to_string());
+    text.push_str(&format!(" The load average before was {load_before}.\n"));
     text.push_str(&results.markdown());
     text.push_str(&report::idle_table(&idle));
     Ok(text)

@@ -58,6 +58,13 @@ impl Plan {
     }
 }
 
+impl fmt::Display for Plan {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, rounds) = (self.seconds, self.rounds);
+        write!(out, "{rounds} rounds of {seconds} s for each cell and target.")
+    }
+}
+
 /// One combination of what is read, how, and by how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cell {

@@ -32,6 +32,12 @@ pub(super) fn forget_peak(pid: u32) {
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
 
+/// Processes that wanted a processor in the last minute, on average; tells whether the machine had other things to do.
+pub(super) fn load_average() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// Raises this process's limit of open files, which its children inherit, and returns it.
 pub(super) fn raise_open_files_limit() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
