@@ -41,6 +41,7 @@ impl HaProxy {
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share haproxy.log")?)
             .stderr(log)
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .context("start haproxy (with setpriv of util-linux)")?;

@@ -84,6 +84,8 @@ impl Sysbench<'_> {
             .arg("run")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // A Ctrl-C on the terminal is for the benchmark, which then ends what it has started.
+            .process_group(0)
             .kill_on_drop(true);
         command
     }
