@@ -98,7 +98,7 @@ impl<L: Leg> OpenLeg<L> {
         let result = self.run_announced(prelude, body, sink, Some(running)).await;
         if running.end().await && result.is_ok() {
             // The kill may have come too late for its statement; a command of no consequence takes it.
-            self.ask_in_transaction().await?;
+            Box::pin(self.ask_in_transaction()).await?;
         }
         result
     }
@@ -186,10 +186,10 @@ impl<L: Leg> OpenLeg<L> {
             } => {
                 if !self.prepared.contains_key(&prepared.id) {
                     // The text's meaning may depend on the prelude (default schema), so the prelude goes first.
-                    self.send_prelude(prelude).await?;
+                    Box::pin(self.send_prelude(prelude)).await?;
                     commands.clear();
                     own = 0;
-                    let reply = self.prepare(prepared.id, &prepared.text, &mut Discard).await?;
+                    let reply = Box::pin(self.prepare(prepared.id, &prepared.text, &mut Discard)).await?;
                     if reply.reply.err().is_some() {
                         return Ok(reply);
                     }

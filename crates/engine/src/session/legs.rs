@@ -38,8 +38,8 @@ impl<W: World> Session<W> {
                 Slot::Closed if self.state.temporary_tables.any() => {
                     return Err(LegError::Lost("the leg with the temporary tables was lost".into()));
                 }
-                Slot::Closed => Box::new(self.group.open_leg(backend, &self.identity).await?),
-                Slot::Away(handle) => match self.reclaimed(handle).await {
+                Slot::Closed => Box::new(Box::pin(self.group.open_leg(backend, &self.identity)).await?),
+                Slot::Away(handle) => match Box::pin(self.reclaimed(handle)).await {
                     Some(follower) => {
                         self.note_snapshot(backend, follower.started_over);
                         Box::new(follower.leg)

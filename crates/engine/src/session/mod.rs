@@ -159,7 +159,7 @@ impl<W: World> Session<W> {
         let result = match (self.doomed(), row_count) {
             (Some(doomed), _) if !matches!(class, Class::Rollback { .. }) => Err(doomed),
             (_, Some(count)) if class == Class::Read && !statement.analysis.row_count_columns.is_empty() => {
-                self.read_row_count(statement, count, sink).await
+                Box::pin(self.read_row_count(statement, count, sink)).await
             }
             _ => self.dispatch(class, statement, sink).await,
         };
@@ -176,7 +176,7 @@ impl<W: World> Session<W> {
     /// What the client is told to run again, or cannot go on with, is rolled back everywhere.
     async fn after<T>(&mut self, result: Result<T, SessionError>) -> Result<T, SessionError> {
         if let Err(SessionError::Retry(_) | SessionError::Fatal(_) | SessionError::NoServer(_)) = &result {
-            self.abort().await;
+            Box::pin(self.abort()).await;
         }
         result
     }
@@ -188,19 +188,36 @@ impl<W: World> Session<W> {
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
         if self.mirrored.is_some()
-            && let Some(result) = self.dispatch_mirrored(class, statement, sink).await
+            && let Some(result) = Box::pin(self.dispatch_mirrored(class, statement, sink)).await
         {
             return result;
         }
         let inside = self.transaction.is_some() || !self.state.autocommit;
-        match class {
-            Class::Read if inside && self.isolation() == Isolation::Serializable => self.write(statement, sink).await,
-            Class::Read => self.read(statement, sink).await,
-            Class::LockingRead if inside => self.write(statement, sink).await,
-            Class::LockingRead => self.read(statement, sink).await,
-            Class::Write(_) => self.write(statement, sink).await,
+        let is_plain_read = match class {
+            Class::Read => !inside || self.isolation() != Isolation::Serializable,
+            Class::LockingRead => !inside,
             // Without table locks it does nothing, and above all it does not commit.
-            Class::UnlockTables => self.read(statement, sink).await,
+            Class::UnlockTables => true,
+            _ => false,
+        };
+        match is_plain_read {
+            true => self.read(statement, sink).await,
+            // These futures are large: boxed, a plain read does not pay for them.
+            false => Box::pin(self.dispatch_beyond_reads(class, statement, sink)).await,
+        }
+    }
+
+    /// Everything but a plain read.
+    async fn dispatch_beyond_reads<S: ClientReply>(
+        &mut self,
+        class: Class,
+        statement: &Statement,
+        sink: &mut S,
+    ) -> Result<BytesMut, SessionError> {
+        match class {
+            Class::Read | Class::LockingRead | Class::UnlockTables | Class::Write(_) => {
+                self.write(statement, sink).await
+            }
             // Plain KILL never comes here; a prepared one names Grove's connection ids, which mean nothing to a server.
             Class::Kill => Err(SessionError::Refused(ErrPacket::new(
                 1235,

@@ -25,7 +25,7 @@ impl<W: World> Session<W> {
             self.transaction = Some(self.new_transaction(None));
         }
         if self.transaction.is_some() {
-            return self.read_in_transaction(statement, sink).await;
+            return Box::pin(self.read_in_transaction(statement, sink)).await;
         }
         let mut attempts = 0;
         loop {
@@ -37,7 +37,7 @@ impl<W: World> Session<W> {
                     return Ok(reply.last_frame);
                 }
                 Err(error) => {
-                    self.after_failure(reader, error, &mut attempts).await?;
+                    Box::pin(self.after_failure(reader, error, &mut attempts)).await?;
                     if !sink.start_over() {
                         return Err(SessionError::Fatal("the server died in the middle of a result".into()));
                     }
@@ -325,7 +325,10 @@ impl<W: World> Session<W> {
     ) -> Result<Answered, LegError> {
         let reply = self.read_on(backend, statement, sink).await?;
         let names = &statement.analysis.user_variables_written;
-        let assigned = self.capture_variables(backend, names).await?;
+        let assigned = match names.is_empty() {
+            true => Vec::new(),
+            false => Box::pin(self.capture_variables(backend, names)).await?,
+        };
         Ok(Answered { reply, assigned })
     }
 

@@ -76,7 +76,8 @@ impl<W: World> Client<W> {
                 command = self.link.receive(self.shared.idle_timeout) => command?,
                 () = stop.cancelled(), if may_stop => return Ok(()),
             };
-            // A command's future is large: boxed, it is not part of an idle client's memory.
+            // A command's future is large: boxed, it is not part of an idle client's memory. It is moved into its box as a whole, so what is
+            // rare or long on the way of a statement is in a box of its own.
             if Box::pin(self.command(command)).await? == After::Ends {
                 return Ok(());
             }
@@ -98,7 +99,7 @@ impl<W: World> Client<W> {
             Command::Quit => Ok(After::Ends),
             Command::Query(_) => self.query(payload).await,
             Command::StmtExecute { id } => self.execute_prepared(id, payload).await,
-            Command::StmtPrepare(text) => self.prepare(text).await,
+            Command::StmtPrepare(text) => Box::pin(self.prepare(text)).await,
             Command::StmtClose(id) => self.close_prepared(id).await,
             Command::StmtReset(id) => self.reset_prepared(id).await,
             Command::StmtSendLongData { id, parameter, data } => {
@@ -107,16 +108,16 @@ impl<W: World> Client<W> {
             }
             Command::InitDb(schema) => {
                 let mut writer = ReplyWriter::new(&mut self.link);
-                let result = self.session.init_db(schema, &mut writer).await;
+                let result = Box::pin(self.session.init_db(schema, &mut writer)).await;
                 conclude(writer, result, Next::End).await
             }
-            Command::FieldList => self.field_list(payload).await,
-            Command::Statistics => self.statistics(payload).await,
-            Command::SetOption(option) => self.set_option(option).await,
-            Command::ProcessKill(id) => self.process_kill(id).await,
-            Command::Ping => self.ping().await,
-            Command::ResetConnection => self.reset().await,
-            Command::ChangeUser(change) => self.change_user(change).await,
+            Command::FieldList => Box::pin(self.field_list(payload)).await,
+            Command::Statistics => Box::pin(self.statistics(payload)).await,
+            Command::SetOption(option) => Box::pin(self.set_option(option)).await,
+            Command::ProcessKill(id) => Box::pin(self.process_kill(id)).await,
+            Command::Ping => Box::pin(self.ping()).await,
+            Command::ResetConnection => Box::pin(self.reset()).await,
+            Command::ChangeUser(change) => Box::pin(self.change_user(change)).await,
             Command::Unknown(COM_STMT_FETCH) => match payload.get(1..5).and_then(|id| id.try_into().ok()) {
                 Some(id) => self.fetch(u32::from_le_bytes(id)).await,
                 None => Err(WireError::Truncated("statement id").into()),
@@ -193,7 +194,7 @@ async fn run_to_the_end<W: World, T>(
     let interrupting = async {
         cut.cancelled().await;
         loop {
-            interrupter.interrupt().await;
+            Box::pin(interrupter.interrupt()).await;
             tokio::time::sleep(INTERRUPT_PAUSE).await;
         }
     };

@@ -24,7 +24,7 @@ impl<W: World> Client<W> {
             let mode = self.session.lex_mode();
             let parts = split(text, mode);
             if parts.len() > 1 {
-                return self.several(&payload, &parts).await;
+                return Box::pin(self.several(&payload, &parts)).await;
             }
         }
         let analysis = self.shared.analyser.analyse(text, self.session.lex_mode());
@@ -83,7 +83,7 @@ impl<W: World> Client<W> {
     ) -> Result<(After, Outcome), LinkError> {
         self.shared.metrics().statements.add(1);
         if statement.analysis.class == Class::Kill {
-            return self.kill(&statement.analysis, next).await;
+            return Box::pin(self.kill(&statement.analysis, next)).await;
         }
         let cut = self.link.cut.clone();
         let mut writer = ReplyWriter::new(&mut self.link).followed_by(next);
