@@ -1,14 +1,15 @@
 #!/bin/sh
-# Installs the database drivers that the tests use besides Rust's. From the distribution: Perl's DBD::mysql, PHP's mysqli and PDO, Ruby's
-# mysql2, and Python and Node where they are missing. Into ${GROVE_CACHE:-$HOME/.cache/grove}/drivers, in fixed versions:
+# Installs the database drivers that the tests use besides Rust's. From the distribution: Go's, Java's, Perl's, PHP's and Ruby's, with their
+# languages, and Python and Node where they are missing. Into ${GROVE_CACHE:-$HOME/.cache/grove}/drivers, in fixed versions:
 #   python/               a virtual environment with the drivers of PyPI; its interpreter is python/bin/python
 #   node/node_modules/    the drivers of npm; use it with NODE_PATH
 # Running this again does nothing when the drivers of these versions are there.
 set -eu
 
+# Later ones of mysql-connector-python come with a C library that needs a newer OpenSSL than Debian 12 has.
 # cryptography is what PyMySQL needs to send a password over plain TCP with caching_sha2_password.
-PYTHON_DRIVERS='PyMySQL==1.2.4 cryptography==50.0.2 mysqlclient==2.3.2'
-NODE_DRIVERS='mysql2@3.24.6'
+PYTHON_DRIVERS='PyMySQL==1.2.4 cryptography==50.0.2 mysqlclient==2.3.2 asyncmy==0.2.18 mysql-connector-python==9.5.0'
+NODE_DRIVERS='mysql2@3.24.6 mariadb@3.4.5'
 
 HERE=$(cd "$(dirname "$0")" && pwd)
 CACHE=${GROVE_CACHE:-$HOME/.cache/grove}
@@ -38,6 +39,9 @@ missing_packages() {
     command -v python3 && python3 -c 'import ensurepip, venv' || echo + python3 python3-venv
     has_headers || echo + python3-dev libmariadb-dev pkg-config
     command -v node && command -v npm || echo + nodejs npm
+    command -v go && [ -d /usr/share/gocode/src/github.com/go-sql-driver/mysql ] || echo + golang-go golang-github-go-sql-driver-mysql-dev
+    command -v javac || echo + default-jdk-headless
+    [ -e /usr/share/java/mariadb-java-client.jar ] || echo + libmariadb-java
     perl -MDBD::mysql -e 1 || echo + libdbd-mysql-perl
     php -r 'exit(extension_loaded("mysqli") && extension_loaded("pdo_mysql") ? 0 : 1);' || echo + php-cli php-mysql
     ruby -rmysql2 -e 1 || echo + ruby-mysql2
@@ -46,7 +50,7 @@ missing_packages() {
 has_python_drivers() {
     "$DRIVERS/python/bin/python" -c '
 import importlib.metadata, sys
-import cryptography, pymysql, MySQLdb
+import asyncmy, cryptography, mysql.connector.connection_cext, pymysql, MySQLdb
 for driver in sys.argv[1:]:
     name, version = driver.split("==")
     assert importlib.metadata.version(name) == version' $PYTHON_DRIVERS 2>/dev/null

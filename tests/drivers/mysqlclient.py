@@ -129,6 +129,7 @@ def errors(connection):
                 "INSERT INTO capi_money VALUES (7, 99999999999)", "SELECT nothing FROM capi_money", "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'my own'"):
         fails(sql, cursor.execute, sql)
     show("last error", connection.errno(), connection.error())
+    connection.rollback()
     show("ignored", cursor.execute("INSERT IGNORE INTO capi_money VALUES (1, 5), (2, 5)"), connection.warning_count(), connection.show_warnings())
     connection.rollback()
 

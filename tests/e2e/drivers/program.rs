@@ -18,8 +18,13 @@ const WISHES: &[&str] = &[];
 /// A program over one driver.
 #[derive(Clone, Copy, Debug)]
 pub enum Program {
+    Asyncmy,
     CommandLine,
+    ConnectorJ,
+    ConnectorPython,
     DbdMysql,
+    GoSqlDriver,
+    MariaDbNode,
     Mysql2Node,
     Mysql2Ruby,
     Mysqlclient,
@@ -30,8 +35,13 @@ pub enum Program {
 
 impl Program {
     pub const ALL: &[Self] = &[
+        Self::Asyncmy,
         Self::CommandLine,
+        Self::ConnectorJ,
+        Self::ConnectorPython,
         Self::DbdMysql,
+        Self::GoSqlDriver,
+        Self::MariaDbNode,
         Self::Mysql2Node,
         Self::Mysql2Ruby,
         Self::Mysqlclient,
@@ -72,8 +82,26 @@ impl Program {
 
     fn command(self) -> Command {
         match self {
+            Self::Asyncmy => python("asynchronous.py"),
             Self::CommandLine => interpreter("sh", "everyday.sh"),
+            Self::ConnectorJ => {
+                let mut command = Command::new("java");
+                // A program of a second or two is quicker without the optimising compiler.
+                command.args(["-XX:TieredStopAtLevel=1", "-Xmx512m"]);
+                command.args(["-cp", "/usr/share/java/mariadb-java-client.jar"]);
+                command.arg(source("Everyday.java"));
+                command
+            }
+            Self::ConnectorPython => python("connector.py"),
             Self::DbdMysql => interpreter("perl", "everyday.pl"),
+            Self::GoSqlDriver => {
+                let mut command = Command::new("go");
+                // Debian's packages of Go libraries are sources below a GOPATH.
+                command.env("GOPATH", "/usr/share/gocode").env("GO111MODULE", "off");
+                command.arg("run").arg(source("everyday.go"));
+                command
+            }
+            Self::MariaDbNode => node("mariadb.js"),
             Self::Mysql2Node => node("everyday.js"),
             Self::Mysql2Ruby => interpreter("ruby", "everyday.rb"),
             Self::Mysqlclient => python("mysqlclient.py"),
