@@ -7,7 +7,7 @@ demo: compiler
 	cargo build --release --locked --bin proxyd
 	@exec cargo run --quiet --release --locked --bin proxyd -- playground
 
-# All tests, with real servers of both kinds and drivers of three languages. Property tests begin at one seed here, so that the result depends on
+# All tests, with real servers of both kinds and drivers of many languages. Property tests begin at one seed here, so that the result depends on
 # the commit alone; another one explores: `make test PROPTEST_RNG_SEED=1`, and `make fuzz`.
 test: compiler servers drivers
 	PROPTEST_RNG_SEED=$${PROPTEST_RNG_SEED:-20261125} cargo test --workspace --locked

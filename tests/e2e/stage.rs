@@ -71,21 +71,20 @@ impl Stage {
         }
     }
 
-    /// Runs the body against the single server, then through Grove, each with an empty schema, and compares what the two runs noted.
+    /// Runs the body against the single server and through Grove, each with an empty schema, and compares what the two runs noted.
     pub async fn same_as_direct(&self, body: impl AsyncFn(Place) -> Notes) {
         let address = self.single.servers[0].address();
-        let places = [address, self.cluster.grove_address()];
-        let mut notes = Vec::new();
-        for address in places {
+        let play = async |address| {
             let place = Place {
                 address,
                 kind: self.kind,
             };
             let fresh = ["DROP DATABASE app", "CREATE DATABASE app CHARACTER SET utf8mb4"];
             run(&mut place.client().await, &fresh).await;
-            notes.push(in_time(body(place)).await);
-        }
-        notes[0].expect_same(&notes[1]);
+            in_time(body(place)).await
+        };
+        let (direct, through) = tokio::join!(play(address), play(self.cluster.grove_address()));
+        direct.expect_same(&through);
         // Nothing that a client did may cost a server its place, or make it differ.
         assert_all_online(&self.cluster).await;
         assert_servers_equal(&self.cluster).await;
