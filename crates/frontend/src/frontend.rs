@@ -118,7 +118,9 @@ impl<W: World> Frontend<W> {
 
     fn admit(&self, socket: Socket, peer: Peer, clients: &mut JoinSet<()>) {
         self.shared.metrics().connections.add(1);
-        if clients.len() >= self.max_connections {
+        // One more could log in, and then find no connection to a server for its first write.
+        let room = self.max_connections.min(self.shared.group.room_for_sessions());
+        if clients.len() >= room {
             refuse(&socket);
             return;
         }

@@ -65,6 +65,11 @@ impl Link {
         self.stream.is_encrypted()
     }
 
+    /// Cipher suite and protocol version by OpenSSL's names, as the servers show them; both empty without TLS.
+    pub fn tls_values(&self) -> (String, &'static str) {
+        self.stream.tls_values()
+    }
+
     pub fn has_certificate(&self) -> bool {
         self.stream.has_certificate()
     }

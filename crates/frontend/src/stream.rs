@@ -1,5 +1,6 @@
 //! A client's byte stream: a TCP or Unix socket, plain or with TLS over it.
 
+use rustls::ProtocolVersion;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -25,6 +26,22 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
+    /// Cipher suite and protocol version by OpenSSL's names; both empty without TLS.
+    pub fn tls_values(&self) -> (String, &'static str) {
+        let Self::Tls(stream) = self else {
+            return (String::new(), "");
+        };
+        let (_, connection) = stream.get_ref();
+        let suite = connection.negotiated_cipher_suite();
+        let cipher = suite.map_or_else(String::new, |suite| openssl_name(&format!("{:?}", suite.suite())));
+        let version = match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "",
+        };
+        (cipher, version)
+    }
+
     /// Whether the client has shown a certificate, which was checked then.
     pub fn has_certificate(&self) -> bool {
         match self {
@@ -36,6 +53,19 @@ impl Stream {
     /// Whether nobody on the way can read a password: TLS, or a socket that does not leave the machine.
     pub fn is_private(&self) -> bool {
         matches!(self, Self::Tls(_) | Self::Plain(Either::Right(_)))
+    }
+}
+
+/// OpenSSL's name of a cipher suite that rustls names as RFC 8446 or RFC 5289 do (`TLS13_` marks those of TLS 1.3).
+fn openssl_name(suite: &str) -> String {
+    match suite.strip_prefix("TLS13_") {
+        Some(rest) => format!("TLS_{rest}"),
+        None => suite
+            .trim_start_matches("TLS_")
+            .replace("_WITH_", "-")
+            .replace("AES_", "AES")
+            .replace("_SHA256", if suite.contains("CHACHA20") { "" } else { "-SHA256" })
+            .replace('_', "-"),
     }
 }
 
@@ -75,6 +105,27 @@ impl AsyncWrite for Stream {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Closed => closed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn cipher_suites_have_openssls_names() {
+        for (suite, name) in [
+            ("TLS13_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"),
+            ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "ECDHE-RSA-AES256-GCM-SHA384"),
+            (
+                "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+                "ECDHE-ECDSA-AES128-GCM-SHA256",
+            ),
+            (
+                "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+                "ECDHE-RSA-CHACHA20-POLY1305",
+            ),
+        ] {
+            assert_eq!(super::openssl_name(suite), name);
         }
     }
 }

@@ -10,6 +10,7 @@ mod options;
 mod prepared;
 mod query;
 mod task;
+mod tls_status;
 
 pub(crate) use task::serve;
 

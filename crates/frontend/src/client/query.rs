@@ -3,6 +3,7 @@
 //! Several statements are cut apart and run one by one, because each has its own class and its own way to the servers. To the client they
 //! are one command: the frames are numbered on, every result but the last says that another follows, and the first error ends it.
 
+use super::tls_status::asks_for_tls;
 use super::{After, Client, conclude, run_to_the_end};
 use crate::error::LinkError;
 use crate::reply::{Next, ReplyWriter};
@@ -84,6 +85,9 @@ impl<W: World> Client<W> {
         self.shared.metrics().statements.add(1);
         if statement.analysis.class == Class::Kill {
             return Box::pin(self.kill(&statement.analysis, next)).await;
+        }
+        if asks_for_tls(&statement) {
+            return Box::pin(self.show_tls_status(&statement, next)).await;
         }
         let cut = self.link.cut.clone();
         let mut writer = ReplyWriter::new(&mut self.link).followed_by(next);
