@@ -141,6 +141,33 @@ async fn last_statement(place: Place) -> Notes {
     notes
 }
 
+/// Warnings of a write in a transaction that reads on another server than the lead, as some of these sessions do.
+async fn warnings_after_a_read(place: Place) -> Notes {
+    let mut notes = Notes::default();
+    run(
+        &mut place.client().await,
+        &["CREATE TABLE w (id INT PRIMARY KEY)", "INSERT INTO w VALUES (1), (2)"],
+    )
+    .await;
+    for _ in 0..6 {
+        let mut conn = place.client().await;
+        for sql in [
+            "SET autocommit = 0",
+            "SELECT COUNT(*) FROM w",
+            "INSERT IGNORE INTO w VALUES (1), (2)",
+            "SHOW WARNINGS",
+            "SHOW COUNT(*) WARNINGS",
+            "SELECT CAST('7x' AS SIGNED)",
+            "SHOW WARNINGS",
+            "COMMIT",
+            "SHOW WARNINGS",
+        ] {
+            notes.query(&mut conn, sql).await;
+        }
+    }
+    notes
+}
+
 /// Text in character sets whose second byte may be a backslash or a quote, and bytes that are not UTF-8.
 async fn charsets(place: Place) -> Notes {
     let mut notes = Notes::default();
@@ -253,6 +280,7 @@ async fn settings_charsets_and_temporary_tables(kind: Kind) {
     let stage = Stage::open(kind).await;
     stage.same_as_direct(every_change).await;
     stage.same_as_direct(charsets).await;
+    stage.same_as_direct(warnings_after_a_read).await;
     stage.same_as_direct(temporary_tables).await;
 }
 

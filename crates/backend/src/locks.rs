@@ -27,6 +27,14 @@ const ENGINE_WAITS: &str = "SELECT w.trx_mysql_thread_id, b.trx_mysql_thread_id 
     JOIN information_schema.INNODB_TRX w ON w.trx_id = l.REQUESTING_ENGINE_TRANSACTION_ID \
     JOIN information_schema.INNODB_TRX b ON b.trx_id = l.BLOCKING_ENGINE_TRANSACTION_ID";
 
+/// The same without INNODB_TRX, which MySQL refuses to show while some transaction runs a text that is not valid in its character set.
+const ENGINE_WAITS_BY_THREAD: &str = "SELECT w.PROCESSLIST_ID, b.PROCESSLIST_ID FROM performance_schema.data_lock_waits l \
+    JOIN performance_schema.threads w ON w.THREAD_ID = l.REQUESTING_THREAD_ID \
+    JOIN performance_schema.threads b ON b.THREAD_ID = l.BLOCKING_THREAD_ID";
+
+/// ER_CANNOT_CONVERT_STRING
+const CANNOT_CONVERT_STRING: u16 = 3854;
+
 /// Metadata locks, MySQL from 5.7 on, where their instrument is on (as it is by default from 8 on): a holder blocks a waiter on the same object if one of the
 /// two locks is exclusive towards the other.
 const METADATA_WAITS: &str = "SELECT w.PROCESSLIST_ID, b.PROCESSLIST_ID FROM performance_schema.metadata_locks p \
@@ -114,7 +122,13 @@ impl LockWaits {
             ServerKind::MariaDb | ServerKind::OldMySql => INNODB_WAITS,
             ServerKind::MySql => ENGINE_WAITS,
         };
-        let mut waits = pairs(&control.ask(sql).await?);
+        let answer = match control.ask(sql).await {
+            Err(AskError::Refused(err)) if err.code == CANNOT_CONVERT_STRING => {
+                control.ask(ENGINE_WAITS_BY_THREAD).await?
+            }
+            answer => answer?,
+        };
+        let mut waits = pairs(&answer);
         if kind == ServerKind::MySql {
             match control.ask(METADATA_WAITS).await {
                 Ok(answer) => waits.extend(pairs(&answer)),

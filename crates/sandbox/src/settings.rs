@@ -70,16 +70,19 @@ const MYSQL: &[&str] = &[
     "--mysqlx=OFF",
     "--max-connections=400",
     "--max-allowed-packet=64M",
+    // As on MariaDB.
+    "--local-infile=ON",
     "--event-scheduler=OFF",
     "--innodb-autoinc-lock-mode=1",
     "--innodb-flush-log-at-trx-commit=2",
     "--innodb-buffer-pool-size=32M",
     "--innodb-redo-log-capacity=32M",
-    // The tables `data_lock_waits` and `metadata_locks` need the performance schema, the second one also its
-    // instrument, which is on by default. All other instruments are off, because they cost memory and time.
+    // The tables `data_lock_waits` and `metadata_locks` need the performance schema, and the instruments of locks and threads,
+    // which are on by default. All other instruments are off, because they cost memory and time.
     "--performance-schema=ON",
     "--performance-schema-instrument=%=OFF",
     "--performance-schema-instrument=wait/lock/metadata/sql/mdl=ON",
+    "--performance-schema-instrument=thread/sql/one_connection=ON",
     "--performance-schema-consumer-thread-instrumentation=OFF",
     "--performance-schema-consumer-statements-digest=OFF",
     "--performance-schema-digests-size=0",

@@ -11,9 +11,9 @@ use tokio::process::Command;
 
 use crate::stage::{Notes, Place};
 
-/// What the programs are asked for besides their everyday work. `"later"` are the steps that need what Grove does not have yet: cursors,
-/// LOAD DATA LOCAL, and the commands for statistics, options and kills. It belongs here as soon as Grove has them.
-const WISHES: &[&str] = &[];
+/// What the programs are asked for besides their everyday work. `"later"` are the steps with the protocol's rarer commands: files, cursors,
+/// statistics, options and kills.
+const WISHES: &[&str] = &["later"];
 
 /// A program over one driver.
 #[derive(Clone, Copy, Debug)]

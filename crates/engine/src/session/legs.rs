@@ -22,6 +22,10 @@ impl<W: World> Session<W> {
         &mut self.slots[Self::index(backend)]
     }
 
+    pub(super) fn has_leg(&self, backend: BackendId) -> bool {
+        !matches!(self.slots[Self::index(backend)], Slot::Closed)
+    }
+
     pub(super) fn close_leg(&mut self, backend: BackendId) {
         *self.slot(backend) = Slot::Closed;
     }

@@ -68,6 +68,8 @@ pub struct Session<W: World> {
     warnings: Option<LegReplyBytes>,
     /// What ROW_COUNT() says after the last statement, if that was a write in a transaction, or in Grove's own around it.
     row_count: Option<i64>,
+    /// The server whose answer to the last statement of a transaction the client has: it knows the warnings.
+    answered_by: Option<BackendId>,
 }
 
 /// State that every server's leg must go through in step: what is not a plain read runs on the lead and then on the others before the
@@ -115,6 +117,7 @@ impl<W: World> Session<W> {
             closed_statements: Vec::new(),
             warnings: None,
             row_count: None,
+            answered_by: None,
             has_read_elsewhere: false,
         };
         session.reader_leg().await?;
@@ -147,6 +150,9 @@ impl<W: World> Session<W> {
     ) -> Result<BytesMut, SessionError> {
         let class = statement.analysis.class;
         let row_count = self.row_count.take();
+        if !read::asks_about_last_statement(statement) {
+            self.answered_by = None;
+        }
         if statement.analysis.flags.is_show_warnings_or_errors {
             if let Some(kept) = self.kept_warnings(statement) {
                 sink.forward(&kept.frames).await.map_err(SessionError::Fatal)?;

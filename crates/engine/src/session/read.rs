@@ -58,9 +58,12 @@ impl<W: World> Session<W> {
         if flags.uses_last_insert_id {
             self.state.insert_id_doubt = InsertIdDoubt::Read;
         }
-        // Grove's own statements would clear what these two kinds ask about.
-        let quiet = flags.is_show_warnings_or_errors || flags.uses_found_rows_or_row_count;
-        let mut prelude = if quiet { Vec::new() } else { self.prelude(backend) };
+        // Grove's own statements would clear what is asked about.
+        let mut prelude = if asks_about_last_statement(statement) {
+            Vec::new()
+        } else {
+            self.prelude(backend)
+        };
         self.begin_if_needed(backend, &mut prelude);
         match self.slot(backend) {
             Slot::Mine(leg) => leg.run_for_client(&prelude, &statement.body, sink, &running).await,
@@ -102,7 +105,9 @@ impl<W: World> Session<W> {
         let mut attempts = 0;
         loop {
             let has_leg = self.transaction.as_ref().and_then(|t| t.reader.or(t.lead));
-            let backend = match has_leg {
+            let about_last = asks_about_last_statement(statement);
+            let answered_by = self.answered_by.filter(|_| about_last);
+            let backend = match answered_by.filter(|&backend| self.has_leg(backend)).or(has_leg) {
                 Some(backend) => backend,
                 None => self.settle_reader().await,
             };
@@ -122,7 +127,10 @@ impl<W: World> Session<W> {
                         .status()
                         .is_none_or(|s| s.contains(grove_wire::StatusFlags::IN_TRANS));
                     self.has_read_elsewhere |= backend != self.reader;
-                    if let Some(transaction) = &mut self.transaction {
+                    if let Some(transaction) = &mut self.transaction
+                        && !about_last
+                    {
+                        self.answered_by = Some(backend);
                         transaction.reader.get_or_insert(backend);
                         transaction.reads.remember(statement.clone(), digest, bound);
                     }
@@ -432,4 +440,10 @@ async fn ask_user_variables<L: Leg>(leg: &mut OpenLeg<L>, names: &[Name]) -> Res
 /// Whether a read begins a transaction under `autocommit=0`, as it does on a server when it opens a table.
 fn reads_a_table(statement: &Statement) -> bool {
     !matches!(&statement.analysis.tables, TouchedTables::Known(names) if names.is_empty())
+}
+
+/// SHOW WARNINGS, SHOW ERRORS, and queries with FOUND_ROWS() or ROW_COUNT().
+pub(super) fn asks_about_last_statement(statement: &Statement) -> bool {
+    let flags = &statement.analysis.flags;
+    flags.is_show_warnings_or_errors || flags.uses_found_rows_or_row_count
 }

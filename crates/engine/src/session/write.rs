@@ -133,6 +133,7 @@ impl<W: World> Session<W> {
                 }
             };
             let outcome = outcome_of(&reply.reply);
+            self.answered_by = Some(lead);
             self.note_row_count(&reply.reply);
             if reply.reply.err().is_some() {
                 if alone {

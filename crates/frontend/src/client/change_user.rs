@@ -1,6 +1,6 @@
 //! COM_CHANGE_USER: another account on the same connection, authenticated like a login.
 //!
-//! A client that knows plugins is asked with a fresh challenge, as the servers do; others have answered the greeting's. A refusal ends
+//! A client that knows plugins is asked again, as the servers do; others have answered the greeting's challenge. A refusal ends
 //! the connection on MySQL; on MariaDB the old account goes on, in a session that has been reset.
 
 use super::prepared::Statements;
@@ -83,7 +83,11 @@ impl<W: World> Client<W> {
         };
         if knows_plugins {
             let plugin = authenticator.or_default(Plugin::named(&change.auth_plugin), offer.plugin);
-            return authenticator.switch_to(&change.user, plugin).await;
+            return match plugin {
+                // The servers ask with the greeting's challenge again, and libmariadb answers that one whatever it is asked.
+                Plugin::Native => authenticator.switch_with(&change.user, plugin, self.challenge).await,
+                _ => authenticator.switch_to(&change.user, plugin).await,
+            };
         }
         let answer = Answer {
             plugin: Some(Plugin::Native),

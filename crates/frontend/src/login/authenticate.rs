@@ -97,6 +97,16 @@ impl Authenticator<'_> {
     /// Asks with a fresh challenge.
     pub async fn switch_to(&mut self, user: &[u8], plugin: Plugin) -> Result<Account, Denied> {
         let challenge = fresh_challenge().ok_or_else(|| LinkError::Session("no random bytes".into()))?;
+        self.switch_with(user, plugin, challenge).await
+    }
+
+    /// Asks with this challenge.
+    pub async fn switch_with(
+        &mut self,
+        user: &[u8],
+        plugin: Plugin,
+        challenge: [u8; CHALLENGE_LEN],
+    ) -> Result<Account, Denied> {
         let request = AuthSwitchRequest {
             plugin: plugin.name().into(),
             challenge: challenge.to_vec(),
