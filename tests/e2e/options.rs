@@ -1,10 +1,10 @@
-//! The protocol's small old commands, as a single server answers them: COM_STATISTICS, COM_FIELD_LIST, COM_SET_OPTION, COM_PROCESS_KILL.
+//! The protocol's small old commands, as a single server answers them: COM_STATISTICS, COM_DEBUG, COM_FIELD_LIST, COM_SET_OPTION, COM_PROCESS_KILL.
 
 use ::bytes::Bytes;
 use grove_testkit::raw_client::EVERYDAY;
 use grove_testkit::{Kind, RawClient};
 use grove_wire::CapabilityFlags;
-use grove_wire::command::{COM_FIELD_LIST, COM_PROCESS_KILL, COM_SET_OPTION, COM_STATISTICS};
+use grove_wire::command::{COM_DEBUG, COM_FIELD_LIST, COM_PROCESS_KILL, COM_SET_OPTION, COM_STATISTICS};
 
 use crate::stage::{Notes, Place, Stage};
 
@@ -50,6 +50,7 @@ async fn statistics(place: Place) -> Notes {
     let text = String::from_utf8(client.read().await.unwrap().to_vec()).unwrap();
     let without_figures: String = text.chars().filter(|c| !c.is_ascii_digit()).collect();
     notes.note("figures of", without_figures);
+    notes.packets("debug", &until_the_end(&mut client, &[COM_DEBUG]).await);
     notes.packets("and on", &client.query("SELECT 1").await.unwrap());
     notes
 }

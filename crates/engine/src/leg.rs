@@ -144,6 +144,20 @@ impl<L: Leg> OpenLeg<L> {
         self.leg.send(&[close_payload(server_id)]).await
     }
 
+    /// Runs a command about a prepared statement, made for the server's id of it; `None` if the statement is not known there.
+    pub async fn about_statement<S: ReplySink>(
+        &mut self,
+        id: u32,
+        shape: ReplyShape,
+        command: impl FnOnce(u32) -> Bytes,
+        sink: &mut S,
+    ) -> Result<Option<LegReply>, LegError> {
+        match self.prepared.get(&id) {
+            Some(&server_id) => self.command(command(server_id), shape, sink).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Has the server read a text without running it: the last frame of its refusal, if it refuses. Nothing stays behind.
     pub async fn try_to_prepare(&mut self, text: &[u8]) -> Result<Option<(u16, BytesMut)>, LegError> {
         let reply = self

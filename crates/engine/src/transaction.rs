@@ -90,6 +90,11 @@ impl ReadLog {
         }
     }
 
+    /// Something was read that cannot be read again.
+    pub fn cannot_be_proved(&mut self) {
+        self.overflowed = true;
+    }
+
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && !self.overflowed
     }

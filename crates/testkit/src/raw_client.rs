@@ -289,7 +289,15 @@ impl RawClient {
         for _ in 0..columns + usize::from(!deprecate_eof) {
             packets.push(self.read().await?);
         }
-        // A server-side cursor: the EOF after the columns is the end, and rows come with COM_STMT_FETCH.
+        // With a server-side cursor the EOF after the columns is the end, and rows come with COM_STMT_FETCH.
+        let status = packets
+            .last()
+            .filter(|_| !deprecate_eof)
+            .and_then(|packet| packet.get(3..5));
+        let status = status.map_or(0, |bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+        if StatusFlags(status).contains(StatusFlags::CURSOR_EXISTS) {
+            return Ok(StatusFlags(status));
+        }
         loop {
             let packet = self.read().await?;
             packets.push(packet.clone());

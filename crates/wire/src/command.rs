@@ -18,6 +18,8 @@ pub const COM_FIELD_LIST: u8 = 0x04;
 pub const COM_STATISTICS: u8 = 0x09;
 /// COM_PROCESS_KILL
 pub const COM_PROCESS_KILL: u8 = 0x0C;
+/// COM_DEBUG
+pub const COM_DEBUG: u8 = 0x0D;
 /// COM_PING
 pub const COM_PING: u8 = 0x0E;
 /// COM_CHANGE_USER
@@ -86,6 +88,15 @@ pub enum Command<'a> {
     StmtClose(u32),
     /// Forgets long data and cursor of a statement.
     StmtReset(u32),
+    /// Rows of a cursor.
+    StmtFetch {
+        /// Statement id.
+        id: u32,
+        /// Number of rows.
+        rows: u32,
+    },
+    /// The server writes debug information to its log.
+    Debug,
     /// Any other command byte.
     Unknown(u8),
 }
@@ -115,6 +126,11 @@ impl<'a> Command<'a> {
                 data: reader.rest(),
             },
             COM_STMT_CLOSE => Self::StmtClose(reader.u32("statement id")?),
+            COM_STMT_FETCH => Self::StmtFetch {
+                id: reader.u32("statement id")?,
+                rows: reader.u32("number of rows")?,
+            },
+            COM_DEBUG => Self::Debug,
             COM_STMT_RESET => Self::StmtReset(reader.u32("statement id")?),
             other => Self::Unknown(other),
         })

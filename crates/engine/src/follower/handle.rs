@@ -23,6 +23,7 @@ pub(crate) struct FollowerHandle<W: World> {
     jobs: mpsc::UnboundedSender<Job>,
     task: tokio::task::JoinHandle<Option<Follower<W>>>,
     rest: Arc<AtomicBool>,
+    thread_id: u32,
 }
 
 impl<W: World> Follower<W> {
@@ -31,6 +32,7 @@ impl<W: World> Follower<W> {
         let (jobs, queue) = mpsc::unbounded_channel();
         FollowerHandle {
             rest: Arc::clone(&self.rest),
+            thread_id: self.leg.thread_id(),
             jobs,
             task: tokio::spawn(self.serve(queue)),
         }
@@ -38,6 +40,11 @@ impl<W: World> Follower<W> {
 }
 
 impl<W: World> FollowerHandle<W> {
+    /// The server's id of the connection that it began with.
+    pub fn thread_id(&self) -> u32 {
+        self.thread_id
+    }
+
     /// Queues a statement. The queue is bounded by the transaction's own limits.
     pub fn execute(&self, executed: Arc<Executed>, share: Arc<Share>) {
         // A task that has ended has lost its server; the session learns it when it takes the leg back.

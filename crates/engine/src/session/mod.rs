@@ -6,6 +6,7 @@
 
 mod broadcast;
 mod commit;
+mod cursor;
 mod end;
 mod gates;
 mod insert_id;
@@ -68,6 +69,8 @@ pub struct Session<W: World> {
     warnings: Option<LegReplyBytes>,
     /// What ROW_COUNT() says after the last statement, if that was a write in a transaction, or in Grove's own around it.
     row_count: Option<i64>,
+    /// Open cursors by the client's id of their statement.
+    cursors: HashMap<u32, cursor::Place>,
     /// The server whose answer to the last statement of a transaction the client has: it knows the warnings.
     answered_by: Option<BackendId>,
 }
@@ -118,6 +121,7 @@ impl<W: World> Session<W> {
             warnings: None,
             row_count: None,
             answered_by: None,
+            cursors: HashMap::new(),
             has_read_elsewhere: false,
         };
         session.reader_leg().await?;
@@ -148,6 +152,8 @@ impl<W: World> Session<W> {
         statement: &Statement,
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
+        let stripped = self.without_cursor(statement);
+        let statement = stripped.as_ref().unwrap_or(statement);
         let class = statement.analysis.class;
         let row_count = self.row_count.take();
         if !read::asks_about_last_statement(statement) {
@@ -407,6 +413,7 @@ impl<W: World> Session<W> {
 
     /// COM_STMT_CLOSE: frees the statement on every leg that has it.
     pub async fn close_statement(&mut self, id: u32) {
+        self.cursors.remove(&id);
         let mut lost = Vec::new();
         for (index, slot) in self.slots.iter_mut().enumerate() {
             match slot {
@@ -450,6 +457,7 @@ impl<W: World> Session<W> {
     pub async fn close(&mut self) {
         self.abort().await;
         self.mirrored = None;
+        self.cursors.clear();
         for slot in &mut self.slots {
             *slot = Slot::Closed;
         }

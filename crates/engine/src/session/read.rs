@@ -34,6 +34,7 @@ impl<W: World> Session<W> {
             match result {
                 Ok(Answered { reply, .. }) => {
                     self.note_implicit_transaction(reader);
+                    self.note_cursor(reader, statement, &reply);
                     return Ok(reply.last_frame);
                 }
                 Err(error) => {
@@ -134,6 +135,7 @@ impl<W: World> Session<W> {
                         transaction.reader.get_or_insert(backend);
                         transaction.reads.remember(statement.clone(), digest, bound);
                     }
+                    self.note_cursor(backend, statement, &reply);
                     if !still_open && self.transaction.as_ref().is_some_and(|t| t.lead.is_none()) {
                         self.transaction = None;
                     }

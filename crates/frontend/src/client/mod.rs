@@ -25,9 +25,9 @@ use bytes::{Bytes, BytesMut};
 use grove_engine::io::World;
 use grove_engine::{Interrupter, Session, SessionError};
 use grove_sql::Flavor;
-use grove_wire::command::{COM_PING, COM_STMT_FETCH, Command};
+use grove_wire::command::{COM_PING, Command};
 use grove_wire::handshake::CHALLENGE_LEN;
-use grove_wire::{ErrPacket, ReplyShape, WireError};
+use grove_wire::{ErrPacket, ReplyShape};
 use prepared::Statements;
 use std::pin::pin;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ impl<W: World> Client<W> {
             Command::StmtExecute { id } => self.execute_prepared(id, payload).await,
             Command::StmtPrepare(text) => Box::pin(self.prepare(text)).await,
             Command::StmtClose(id) => self.close_prepared(id).await,
-            Command::StmtReset(id) => self.reset_prepared(id).await,
+            Command::StmtReset(id) => Box::pin(self.reset_prepared(id)).await,
             Command::StmtSendLongData { id, parameter, data } => {
                 self.add_long_data(id, parameter, data);
                 Ok(After::GoesOn)
@@ -119,10 +119,8 @@ impl<W: World> Client<W> {
             Command::Ping => Box::pin(self.ping()).await,
             Command::ResetConnection => Box::pin(self.reset()).await,
             Command::ChangeUser(change) => Box::pin(self.change_user(change)).await,
-            Command::Unknown(COM_STMT_FETCH) => match payload.get(1..5).and_then(|id| id.try_into().ok()) {
-                Some(id) => self.fetch(u32::from_le_bytes(id)).await,
-                None => Err(WireError::Truncated("statement id").into()),
-            },
+            Command::StmtFetch { id, rows } => Box::pin(self.fetch(id, rows)).await,
+            Command::Debug => Box::pin(self.debug(payload)).await,
             Command::Unknown(_) => self.refuse(&refusal::unknown_command()).await,
         }
     }

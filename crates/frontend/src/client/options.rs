@@ -1,4 +1,4 @@
-//! Small commands of the protocol's early days: COM_STATISTICS, COM_FIELD_LIST, COM_SET_OPTION, COM_PROCESS_KILL.
+//! Small commands of the protocol's early days: COM_STATISTICS, COM_DEBUG, COM_FIELD_LIST, COM_SET_OPTION, COM_PROCESS_KILL.
 //!
 //! A server answers them, except that Grove's own ids of connections mean nothing to it.
 
@@ -19,6 +19,13 @@ impl<W: World> Client<W> {
             .session
             .command(payload, ReplyShape::SinglePacket, &mut writer)
             .await;
+        conclude(writer, result, Next::End).await
+    }
+
+    /// One server writes to its log.
+    pub(super) async fn debug(&mut self, payload: Bytes) -> Result<After, LinkError> {
+        let mut writer = ReplyWriter::new(&mut self.link);
+        let result = self.session.command(payload, ReplyShape::SingleOk, &mut writer).await;
         conclude(writer, result, Next::End).await
     }
 

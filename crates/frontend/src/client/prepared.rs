@@ -2,9 +2,8 @@
 //!
 //! The engine prepares a statement on each server when it is needed there; the client knows one id. Types that a client sent once are
 //! put into its later executions, because a server that meets the statement for the first time has not seen them.
-//! Deliberately absent: server-side cursors. A client that asks for one gets its rows at once.
 
-use super::{After, Client, conclude};
+use super::{After, Client, conclude, run_to_the_end};
 use crate::error::LinkError;
 use crate::refusal::{self, StatementCommand};
 use crate::reply::{Next, ReplyWriter};
@@ -23,8 +22,6 @@ const MAX_STATEMENTS: usize = 16_382;
 const LONG_DATA_LEN: usize = 1 << 20;
 /// MariaDB: the statement that was prepared last.
 const LAST_STATEMENT: u32 = u32::MAX;
-/// Where the cursor type is in an execution.
-const FLAGS_AT: usize = 5;
 
 /// The statements.
 pub(super) struct Statements {
@@ -149,12 +146,6 @@ impl<W: World> Client<W> {
             }
             payload = parsed.with_types(&payload, &known.types);
         }
-        if parsed.flags != 0 {
-            // No cursor.
-            let mut changed = BytesMut::from(&payload[..]);
-            changed[FLAGS_AT] = 0;
-            payload = changed.freeze();
-        }
         let statement = Statement {
             analysis: Arc::clone(&known.prepared.analysis),
             body: Body::Execute {
@@ -189,14 +180,28 @@ impl<W: World> Client<W> {
         known.long_data.clear();
         known.long_data_len = 0;
         known.broken = None;
-        self.ping().await
+        let id = known.prepared.id;
+        let mut writer = ReplyWriter::new(&mut self.link);
+        match self.session.reset_statement(id, &mut writer).await {
+            Ok(None) => self.ping().await,
+            Ok(Some(frame)) => conclude(writer, Ok(frame), Next::End).await,
+            Err(error) => conclude(writer, Err(error), Next::End).await,
+        }
     }
 
-    /// Rows of a cursor: there is none.
-    pub(super) async fn fetch(&mut self, id: u32) -> Result<After, LinkError> {
-        match self.statements.find(id) {
-            Some(_) => self.refuse(&refusal::no_cursor(id, self.flavor)).await,
-            None => self.unknown_statement(id, StatementCommand::Fetch).await,
+    /// Rows of a cursor.
+    pub(super) async fn fetch(&mut self, id: u32, rows: u32) -> Result<After, LinkError> {
+        let Some(known) = self.statements.find(id) else {
+            return self.unknown_statement(id, StatementCommand::Fetch).await;
+        };
+        let known_id = known.prepared.id;
+        let cut = self.link.cut.clone();
+        let mut writer = ReplyWriter::new(&mut self.link);
+        let fetching = self.session.fetch(known_id, rows, &mut writer);
+        match run_to_the_end(&self.interrupter, &cut, fetching).await {
+            Ok(None) => self.refuse(&refusal::no_cursor(id, self.flavor)).await,
+            Ok(Some(frame)) => conclude(writer, Ok(frame), Next::End).await,
+            Err(error) => conclude(writer, Err(error), Next::End).await,
         }
     }
 
