@@ -40,7 +40,7 @@ async fn the_greeting_is_the_servers_own_but_for_what_grove_cannot_do() {
         (greeting.collation, &greeting.auth_plugin[..]),
         (45, &b"mysql_native_password"[..])
     );
-    let absent = CapabilityFlags::COMPRESS | CapabilityFlags::LOCAL_FILES | CapabilityFlags::SSL;
+    let absent = CapabilityFlags::COMPRESS | CapabilityFlags::SSL;
     assert_eq!((greeting.capabilities & absent).0, 0);
     assert_eq!(
         greeting.capabilities.0 >> 25,

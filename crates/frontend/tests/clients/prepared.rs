@@ -79,7 +79,7 @@ async fn a_text_that_the_server_refuses_takes_no_id() {
 }
 
 #[tokio::test]
-async fn types_sent_once_serve_later_executions_and_cursors_are_not_asked_for() {
+async fn types_sent_once_serve_later_executions_and_only_reads_ask_for_cursors() {
     let stage = Stage::open().await;
     let mut client = Raw::login(stage.address, "app", "app secret").await;
     let id = prepare(&mut client, "select ?").await;
@@ -90,8 +90,17 @@ async fn types_sent_once_serve_later_executions_and_cursors_are_not_asked_for() 
     check_rows(&mut client, &later).await;
     let executed = stage.seen.payloads(COM_STMT_EXECUTE);
     let mut expected = with_types(7001, b"b");
-    expected[5] = 0;
+    expected[5] = 1;
     assert_eq!(executed.last().unwrap()[..], expected[..]);
+
+    let id = prepare(&mut client, "insert ?").await;
+    let mut insert = with_types(id, b"c");
+    insert[5] = 1;
+    check_rows(&mut client, &insert).await;
+    assert_eq!(
+        stage.seen.payloads(COM_STMT_EXECUTE).last().unwrap()[..],
+        with_types(7002, b"c")[..]
+    );
 }
 
 #[tokio::test]

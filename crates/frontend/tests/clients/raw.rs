@@ -103,13 +103,14 @@ impl Raw {
         self.finish_login().await
     }
 
-    /// COM_CHANGE_USER, with a fresh challenge.
+    /// COM_CHANGE_USER. Native passwords are asked for with the greeting's challenge once more, as the servers do.
     pub async fn change_user(&mut self, user: &str, password: &str, schema: &str) -> Result<OkPacket, ErrPacket> {
         let plugin = &self.greeting.auth_plugin[..];
         let names = [user.as_bytes(), &[0, 0], schema.as_bytes(), &[0, 45, 0], plugin, &[0]].concat();
         self.command(&[&[0x11], &names[..]].concat()).await;
         let switch = AuthSwitchRequest::parse(&self.packet().await).unwrap();
-        assert_ne!(switch.challenge, self.greeting.challenge);
+        let is_native = switch.plugin == b"mysql_native_password";
+        assert_eq!(switch.challenge == self.greeting.challenge, is_native);
         let answer = auth::answer(&switch.plugin, password.as_bytes(), &switch.challenge).unwrap();
         self.send_packet(&answer).await;
         self.finish_login().await
