@@ -149,6 +149,8 @@ async fn warnings_after_a_read(place: Place) -> Notes {
         &["CREATE TABLE w (id INT PRIMARY KEY)", "INSERT INTO w VALUES (1), (2)"],
     )
     .await;
+    // All at the same time, so that they read from different servers.
+    let mut sessions = Vec::new();
     for _ in 0..6 {
         let mut conn = place.client().await;
         for sql in [
@@ -164,6 +166,37 @@ async fn warnings_after_a_read(place: Place) -> Notes {
         ] {
             notes.query(&mut conn, sql).await;
         }
+        sessions.push(conn);
+    }
+    notes
+}
+
+/// State that was told to the lead, and then a command that another server answers.
+async fn state_before_a_command(place: Place) -> Notes {
+    let mut notes = Notes::default();
+    run(
+        &mut place.client().await,
+        &["CREATE TABLE v (id INT AUTO_INCREMENT PRIMARY KEY)"],
+    )
+    .await;
+    // All at the same time, so that they read from different servers.
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        let mut client = place.raw(EVERYDAY).await;
+        for sql in [
+            "BEGIN",
+            "INSERT INTO v VALUES ()",
+            "SET @x = 5, sql_mode = 'ANSI_QUOTES'",
+            "COMMIT",
+        ] {
+            client.query(sql).await.unwrap();
+        }
+        notes.packets("schema", &client.command(b"\x02app").await.unwrap());
+        notes.packets(
+            "state",
+            &client.query("SELECT @x, @@sql_mode, DATABASE()").await.unwrap(),
+        );
+        clients.push(client);
     }
     notes
 }
@@ -281,6 +314,7 @@ async fn settings_charsets_and_temporary_tables(kind: Kind) {
     stage.same_as_direct(every_change).await;
     stage.same_as_direct(charsets).await;
     stage.same_as_direct(warnings_after_a_read).await;
+    stage.same_as_direct(state_before_a_command).await;
     stage.same_as_direct(temporary_tables).await;
 }
 

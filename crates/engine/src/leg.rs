@@ -4,9 +4,10 @@
 //! again; every wait ends when the server leaves the group.
 
 use crate::interrupt::Running;
-use crate::io::{BackendId, Discard, Leg, LegError, LegReply, ReplySink};
+use crate::io::{BackendId, Collect, Discard, Leg, LegError, LegReply, ReplySink};
 use crate::local_file::send_whole;
-use crate::statement::{Body, query_payload};
+use crate::statement::{Body, asks_for_file, query_payload};
+use crate::value;
 use bytes::{BufMut, Bytes, BytesMut};
 use grove_wire::command::{COM_PING, COM_STMT_CLOSE, COM_STMT_PREPARE, COM_STMT_SEND_LONG_DATA};
 use grove_wire::{ReplyShape, ResultEnd, StatusFlags};
@@ -96,6 +97,14 @@ impl<L: Leg> OpenLeg<L> {
         running: &Running,
     ) -> Result<LegReply, LegError> {
         let result = self.run_announced(prelude, body, sink, Some(running)).await;
+        if matches!(&result, Ok(reply) if asks_for_file(reply)) {
+            // It runs on until it has its file, see `after_file`.
+            return result;
+        }
+        self.ended(result, running).await
+    }
+
+    async fn ended(&mut self, result: Result<LegReply, LegError>, running: &Running) -> Result<LegReply, LegError> {
         if running.end().await && result.is_ok() {
             // The kill may have come too late for its statement; a command of no consequence takes it.
             Box::pin(self.ask_in_transaction()).await?;
@@ -134,6 +143,16 @@ impl<L: Leg> OpenLeg<L> {
         self.command(Bytes::from_static(&[COM_PING]), ReplyShape::SingleOk, &mut Discard)
             .await?;
         Ok(self.in_transaction)
+    }
+
+    /// What LAST_INSERT_ID() says here.
+    pub async fn last_insert_id(&mut self) -> Result<u64, LegError> {
+        let mut answer = Collect::default();
+        let question = Body::query(b"SELECT LAST_INSERT_ID()");
+        self.run(&[], &question, &mut answer).await?;
+        let row = value::read_one_row(&answer);
+        let id = row.and_then(|row| std::str::from_utf8(&row.first()?.plain).ok()?.parse().ok());
+        id.ok_or_else(|| LegError::Protocol("LAST_INSERT_ID() is no number".into()))
     }
 
     /// Tells the server to forget a statement; it does not answer.
@@ -255,16 +274,18 @@ impl<L: Leg> OpenLeg<L> {
         }
     }
 
-    /// The server's answer once it has the whole file.
-    pub async fn after_file<S: ReplySink>(&mut self, sink: &mut S) -> Result<LegReply, LegError> {
+    /// The server's answer to a client's statement once it has the whole file.
+    pub async fn after_file<S: ReplySink>(&mut self, sink: &mut S, running: &Running) -> Result<LegReply, LegError> {
         let gone = self.gone.clone();
-        let reply = tokio::select! {
+        let result = tokio::select! {
             biased;
-            reply = self.leg.receive(ReplyShape::Query, sink) => reply?,
-            () = gone.cancelled() => return Err(LegError::Lost("the server has left the group".into())),
+            result = self.leg.receive(ReplyShape::Query, sink) => result,
+            () = gone.cancelled() => Err(LegError::Lost("the server has left the group".into())),
         };
-        self.note_status(&reply);
-        Ok(reply)
+        if let Ok(reply) = &result {
+            self.note_status(reply);
+        }
+        self.ended(result, running).await
     }
 
     /// Runs Grove's own statements in one flight; each must be answered with OK.

@@ -16,6 +16,8 @@ const PIECE_LEN: usize = 64 << 10;
 
 /// A file that a client has sent, whole.
 pub trait LocalFile: Send + Sync + Debug {
+    /// Bytes of memory that it counts for while it is kept, at least what it takes.
+    fn cost(&self) -> usize;
     /// Bytes from offset `at` on, `len` at most; none at the end.
     fn read_at(&self, at: u64, len: usize) -> Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send + '_>>;
 }

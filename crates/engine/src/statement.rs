@@ -61,7 +61,8 @@ impl Body {
     /// Bytes that the body keeps in memory.
     pub fn len(&self) -> usize {
         match self {
-            Self::Query(payload) | Self::Load { payload, .. } => payload.len(),
+            Self::Query(payload) => payload.len(),
+            Self::Load { payload, file } => payload.len() + file.cost(),
             Self::Execute { payload, long_data, .. } => {
                 payload.len() + long_data.iter().map(|(_, data)| data.len()).sum::<usize>()
             }

@@ -29,8 +29,8 @@ pub(crate) async fn client_behind<W: World>(
         () = shared.stop.cancelled() => return Err(LinkError::Cut),
     };
     match header.unwrap_or(Err(LinkError::Silent(shared.connect_timeout))) {
-        Ok(Announced::Client(address)) => Ok(Peer::at(address.ip())),
-        Ok(Announced::Sender) => Ok(neighbour),
+        Ok(Announced::Client(address)) => Ok(Peer::announced(address.ip())),
+        Ok(Announced::Sender) => Ok(neighbour.behind_itself()),
         Err(error) => {
             // A health check that only connects is no reason for a line in the log, a balancer that sends no header is.
             if !matches!(error, LinkError::Gone(_)) {

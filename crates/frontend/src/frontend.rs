@@ -118,9 +118,7 @@ impl<W: World> Frontend<W> {
 
     fn admit(&self, socket: Socket, peer: Peer, clients: &mut JoinSet<()>) {
         self.shared.metrics().connections.add(1);
-        // One more could log in, and then find no connection to a server for its first write.
-        let room = self.max_connections.min(self.shared.group.room_for_sessions());
-        if clients.len() >= room {
+        if clients.len() >= self.max_connections {
             refuse(&socket);
             return;
         }

@@ -11,6 +11,8 @@ use std::net::IpAddr;
 pub(crate) enum Peer {
     /// On the network; an IPv4 address is never in IPv6's form.
     Address(IpAddr),
+    /// On the network, as a load balancer says: never on this machine, whatever the address.
+    Announced(IpAddr),
     /// On this machine, through the Unix socket.
     Socket,
 }
@@ -21,10 +23,24 @@ impl Peer {
         Self::Address(address.to_canonical())
     }
 
+    /// A client behind this load balancer.
+    pub fn announced(address: IpAddr) -> Self {
+        Self::Announced(address.to_canonical())
+    }
+
+    /// The same end, if all that is known of it comes from a load balancer.
+    pub fn behind_itself(self) -> Self {
+        match self {
+            Self::Address(address) => Self::Announced(address),
+            other => other,
+        }
+    }
+
     /// As the servers name a client in messages: this machine has a name, other addresses are not looked up.
     pub fn host(&self) -> String {
         match self {
             Self::Address(address) if !address.is_loopback() => address.to_string(),
+            Self::Announced(address) => address.to_string(),
             _ => "localhost".to_owned(),
         }
     }
@@ -32,7 +48,9 @@ impl Peer {
     /// Whether it is on the network and in one of these.
     pub fn is_in(&self, networks: &[Network]) -> bool {
         match self {
-            Self::Address(address) => networks.iter().any(|network| network.contains(*address)),
+            Self::Address(address) | Self::Announced(address) => {
+                networks.iter().any(|network| network.contains(*address))
+            }
             Self::Socket => false,
         }
     }
@@ -42,7 +60,8 @@ impl Peer {
         let covers = |source: &Source| match (source, self) {
             (Source::Localhost, Self::Socket) => true,
             (Source::Localhost, Self::Address(address)) => address.is_loopback(),
-            (Source::Network(network), Self::Address(address)) => network.contains(*address),
+            (Source::Localhost, Self::Announced(_)) => false,
+            (Source::Network(network), Self::Address(address) | Self::Announced(address)) => network.contains(*address),
             (Source::Network(_), Self::Socket) => false,
         };
         sources.is_empty() || sources.iter().any(covers)
@@ -65,6 +84,18 @@ mod tests {
             assert_eq!(Peer::at(address.parse().unwrap()).host(), host);
         }
         assert_eq!(Peer::Socket.host(), "localhost");
+    }
+
+    #[test]
+    fn nobody_behind_a_load_balancer_is_on_this_machine() {
+        let peer = Peer::announced("127.0.0.1".parse().unwrap());
+        assert!(!peer.is_from(&[Source::Localhost]));
+        assert!(
+            !Peer::at("127.0.0.1".parse().unwrap())
+                .behind_itself()
+                .is_from(&[Source::Localhost])
+        );
+        assert_eq!(peer.host(), "127.0.0.1");
     }
 
     #[test]

@@ -118,6 +118,12 @@ pub(crate) fn too_many_statements(limit: usize) -> ErrPacket {
     ErrPacket::new(1461, "42000", &message)
 }
 
+/// MySQL's answer to LOAD DATA as a prepared statement. MariaDB allows it.
+pub(crate) fn not_preparable() -> ErrPacket {
+    let message = "This command is not supported in the prepared statement protocol yet";
+    ErrPacket::new(1295, "HY000", message)
+}
+
 pub(crate) fn wrong_arguments(command: StatementCommand, flavor: Flavor) -> ErrPacket {
     let function = command.function(flavor);
     ErrPacket::new(1210, "HY000", &format!("Incorrect arguments to {function}"))

@@ -54,6 +54,10 @@ impl Spool {
 struct InMemory(Bytes);
 
 impl LocalFile for InMemory {
+    fn cost(&self) -> usize {
+        self.0.len()
+    }
+
     fn read_at(&self, at: u64, len: usize) -> Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send + '_>> {
         let start = usize::try_from(at).map_or(self.0.len(), |at| at.min(self.0.len()));
         let piece = self.0.slice(start..self.0.len().min(start + len));
@@ -65,6 +69,11 @@ impl LocalFile for InMemory {
 struct OnDisk(Arc<File>);
 
 impl LocalFile for OnDisk {
+    /// As much as the longest file in memory, because descriptors and disks have their bounds too.
+    fn cost(&self) -> usize {
+        IN_MEMORY
+    }
+
     fn read_at(&self, at: u64, len: usize) -> Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send + '_>> {
         let file = Arc::clone(&self.0);
         Box::pin(async move {

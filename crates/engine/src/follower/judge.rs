@@ -23,10 +23,15 @@ impl<W: World> Follower<W> {
             // An ERR packet does not say whether the transaction is still open.
             outcome.in_transaction = self.leg.ask_in_transaction().await?;
         }
-        if agree(&executed.outcome, &outcome) {
+        let must_ask = executed.reports_no_insert_id && executed.generated_id.is_some();
+        let got = match must_ask {
+            true => self.leg.last_insert_id().await?,
+            false => insert_id(&outcome),
+        };
+        let has_same_keys = !must_ask || executed.generated_id == Some(got);
+        if has_same_keys && agree(&executed.outcome, &outcome) {
             return Ok(Step::Executed);
         }
-        let got = insert_id(&outcome);
         if let Some(wanted) = executed.generated_id
             && self.shift_here() == 0
             && got > wanted

@@ -39,6 +39,8 @@ pub(crate) struct Executed {
     pub context: Vec<Bytes>,
     /// The first auto-increment value that the lead generated for it.
     pub generated_id: Option<u64>,
+    /// Whether the answer hides `generated_id`, so that a follower must be asked for its own.
+    pub reports_no_insert_id: bool,
     /// Whether `context` sets the clock. If not, the clock is the client's own, or nothing was said about it.
     pub sets_clock: bool,
     /// Who answered.

@@ -4,7 +4,7 @@
 //! becomes of the session. Invariant: when the task ends, every server that is online has executed the statement, or none has.
 
 use super::LegOf;
-use super::insert_id::forces_insert_id;
+use super::insert_id::{forces_insert_id, reports_no_insert_id};
 use crate::follower::agree;
 use crate::gate::Hold;
 use crate::group::{Group, Verdict};
@@ -12,10 +12,10 @@ use crate::interrupt::Running;
 use crate::io::{BackendId, Discard, LegError, LegReply, ReplySink, World};
 use crate::local_file::{LocalFile, send_whole};
 use crate::order::Share;
-use crate::statement::{Statement, asks_for_file, insert_id, outcome_of, query_payload};
+use crate::statement::{Statement, asks_for_file, insert_id, outcome_of, query_payload, set_last_insert_id};
 use bytes::{Bytes, BytesMut};
 use grove_recovery_log::{Entry, LoggedStatement, Outcome, ResultOutcome};
-use grove_sql::Class;
+use grove_sql::{Class, TouchedTables};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,6 +40,8 @@ pub(super) struct Done<W: World> {
     pub reply: LegReply,
     /// Legs that go back to the session.
     pub legs: Vec<Box<LegOf<W>>>,
+    /// What it generated for an AUTO_INCREMENT column, as far as that is known; 0 if nothing.
+    pub insert_id: u64,
     /// Whether the log has it.
     pub logged: Result<(), String>,
 }
@@ -82,23 +84,41 @@ impl ReplySink for Pipe {
 impl<W: World> Broadcast<W> {
     /// After a loss the lead has left the group, unless it is the last server.
     pub async fn carry_out(mut self, mut pipe: Pipe) -> Result<Done<W>, LostLead<W>> {
+        let mut own = self.clock.clone();
+        if reports_no_insert_id(&self.statement) {
+            // So that it tells afterwards what was generated.
+            own.push(set_last_insert_id(0));
+        }
         let run = self
             .lead
-            .run_for_client(&self.clock, &self.statement.body, &mut pipe, &self.running);
+            .run_for_client(&own, &self.statement.body, &mut pipe, &self.running);
         let mut result = run.await;
         if let Ok(request) = &result
             && asks_for_file(request)
         {
-            let Some(file) = pipe.fetch_file(request).await else {
-                // The lead has been sent nothing of it, and forgets the statement when the leg is closed.
-                let error = LegError::ClientGone("in the middle of a file".into());
-                let legs = self.followers;
-                return Err(LostLead { error, legs });
+            let gone = self.lead.gone().clone();
+            let fetched = tokio::select! {
+                biased;
+                file = pipe.fetch_file(request) => file.ok_or_else(|| LegError::ClientGone("in the middle of a file".into())),
+                // The gates must not stay shut as long as a client pleases; the session keeps the file for the next lead.
+                () = gone.cancelled() => Err(LegError::Lost("the server has left the group".into())),
+            };
+            let file = match fetched {
+                Ok(file) => file,
+                Err(error) => {
+                    // The lead has been sent nothing of it, and forgets the statement when the leg is closed.
+                    self.running.end().await;
+                    let legs = self.followers;
+                    return Err(LostLead { error, legs });
+                }
             };
             self.statement = self.statement.with_file(Arc::clone(&file));
             result = match send_whole(&mut self.lead, file.as_ref()).await {
-                Ok(()) => self.lead.after_file(&mut pipe).await,
-                Err(error) => Err(error),
+                Ok(()) => self.lead.after_file(&mut pipe, &self.running).await,
+                Err(error) => {
+                    self.running.end().await;
+                    Err(error)
+                }
             };
         }
         let reply = match result {
@@ -121,13 +141,18 @@ impl<W: World> Broadcast<W> {
             let reason = "a statement that may have done part of its work was interrupted on it";
             self.group.evict(self.lead.backend, reason);
         } else if worth_repeating(&outcome) {
-            return Ok(self.repeat(reply, outcome).await);
+            let generated_id = match reports_no_insert_id(&self.statement) {
+                true => self.lead.last_insert_id().await.ok().filter(|&id| id > 0),
+                false => None,
+            };
+            return Ok(self.repeat(reply, outcome, generated_id).await);
         }
         let Self {
             lead, mut followers, ..
         } = self;
         followers.push(lead);
         Ok(Done {
+            insert_id: insert_id(&outcome),
             reply,
             legs: followers,
             logged: Ok(()),
@@ -135,7 +160,7 @@ impl<W: World> Broadcast<W> {
     }
 
     /// Everybody else executes what the lead has executed, and the log gets it.
-    async fn repeat(self, reply: LegReply, outcome: Outcome) -> Done<W> {
+    async fn repeat(self, reply: LegReply, outcome: Outcome, generated_id: Option<u64>) -> Done<W> {
         let Self {
             group,
             statement,
@@ -151,7 +176,7 @@ impl<W: World> Broadcast<W> {
             }
         }
         let mut prelude = clock.clone();
-        let id = insert_id(&outcome);
+        let id = generated_id.unwrap_or_else(|| insert_id(&outcome));
         if forces_insert_id(&statement) && id > 0 {
             prelude.push(query_payload(format!("SET INSERT_ID={id}").as_bytes()));
         }
@@ -161,8 +186,12 @@ impl<W: World> Broadcast<W> {
         for (leg, (backend, result)) in followers.into_iter().zip(replies) {
             let reason = match result {
                 Ok(reply) if agree(&outcome, &outcome_of(&reply.reply)) => {
-                    legs.push(leg);
-                    continue;
+                    let mut leg = leg;
+                    if generated_id.is_none() || leg.last_insert_id().await.ok() == generated_id {
+                        legs.push(leg);
+                        continue;
+                    }
+                    "generated other keys than the lead".to_owned()
                 }
                 Ok(reply) => format!(
                     "answered differently from the lead: {:?} instead of {:?}",
@@ -180,6 +209,7 @@ impl<W: World> Broadcast<W> {
         };
         let appended = group.log.append(Entry::Standalone(logged)).await;
         Done {
+            insert_id: id,
             reply,
             legs,
             logged: appended.map(|_| ()).map_err(|error| error.to_string()),
@@ -227,6 +257,8 @@ fn stopped_in_the_middle(statement: &Statement, outcome: &Outcome) -> bool {
     });
     let may_be_partial = match statement.analysis.class {
         Class::Call => true,
+        // It is done table by table.
+        Class::Ddl => drops_several(statement),
         // A single query is atomic whatever it calls.
         Class::Unknown => !is_query,
         _ => false,
@@ -241,12 +273,28 @@ fn stopped_in_the_middle(statement: &Statement, outcome: &Outcome) -> bool {
         )
 }
 
+/// DROP of a schema, or of several tables: what it has dropped before it is interrupted stays dropped.
+fn drops_several(statement: &Statement) -> bool {
+    let mut words = statement
+        .body
+        .text()
+        .split(|byte| byte.is_ascii_whitespace())
+        .filter(|word| !word.is_empty());
+    let is = |word: Option<&[u8]>, name: &[u8]| word.is_some_and(|word| word.eq_ignore_ascii_case(name));
+    let (first, second) = (words.next(), words.next());
+    let tables = match &statement.analysis.tables {
+        TouchedTables::Known(tables) => tables.len(),
+        TouchedTables::Unknown => usize::MAX,
+    };
+    is(first, b"drop") && (tables > 1 || is(second, b"database") || is(second, b"schema"))
+}
+
 /// A statement that the parser refused (1064), or that only waited for a lock or was interrupted, has done nothing.
 fn worth_repeating(outcome: &Outcome) -> bool {
     !matches!(
         outcome.results.as_slice(),
         [ResultOutcome::Err {
-            code: 1064 | 1205 | 1213 | 1317
+            code: 1064 | 1205 | 1213 | 1317 | 1969 | 3024
         }]
     )
 }

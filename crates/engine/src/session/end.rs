@@ -80,6 +80,7 @@ impl<W: World> Session<W> {
                                     body: statement.body.clone(),
                                     context: Vec::new(),
                                     generated_id: None,
+                                    reports_no_insert_id: false,
                                     sets_clock: false,
                                     lead: backend,
                                     outcome: outcome_of(&reply.reply),

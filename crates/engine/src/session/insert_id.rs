@@ -63,7 +63,7 @@ impl<W: World> Session<W> {
     }
 
     fn learn_insert_id(&mut self, answer: &Answer) -> Option<()> {
-        self.state.last_insert_id = std::str::from_utf8(&answer.plain).ok()?.parse().ok()?;
+        self.state.last_insert_id = number(answer)?;
         self.state.insert_id_doubt = InsertIdDoubt::None;
         Some(())
     }
@@ -81,13 +81,14 @@ impl<W: World> Session<W> {
             return Ok(reported);
         }
         let lost = || SessionError::Retry("the lead was lost while its generated id was asked for".into());
-        if reported.is_some() {
+        if reported.is_some() || reports_no_insert_id(statement) {
             let answer = self.ask(lead, LAST_INSERT_ID).await;
-            let Some([answer, ..]) = answer.as_deref() else {
-                return Err(lost());
-            };
-            if answer.plain != b"0" {
-                return Ok(reported);
+            let generated = answer
+                .as_deref()
+                .and_then(|row| number(row.first()?))
+                .ok_or_else(lost)?;
+            if generated > 0 {
+                return Ok(Some(reported.unwrap_or(generated)));
             }
         }
         self.restore_insert_id(lead).await.map(|()| None).map_err(|_| lost())
@@ -112,11 +113,21 @@ impl<W: World> Session<W> {
     }
 }
 
-/// An upsert of several rows reports an id whether it generated one or not. (A single row that was updated is the row with the reported key: if
+/// LOAD DATA reports no id, and an upsert of several rows reports one whether it generated it or not. (A single row that was updated is the row with the reported key: if
 /// that is forced, it collides with itself.) One that calls LAST_INSERT_ID() sets what would be asked for, so its report is taken as it is.
 pub(super) fn reports_may_mislead(statement: &Statement) -> bool {
     let flags = &statement.analysis.flags;
-    flags.on_duplicate_key && (flags.multi_row_insert || flags.insert_select) && !flags.uses_last_insert_id
+    let upserts = flags.on_duplicate_key && (flags.multi_row_insert || flags.insert_select);
+    (upserts && !flags.uses_last_insert_id) || reports_no_insert_id(statement)
+}
+
+/// LOAD DATA generates keys, and its OK packet says 0.
+pub(super) fn reports_no_insert_id(statement: &Statement) -> bool {
+    statement.analysis.class == Class::Write(WriteKind::LoadData)
+}
+
+fn number(answer: &Answer) -> Option<u64> {
+    std::str::from_utf8(&answer.plain).ok()?.parse().ok()
 }
 
 pub(super) fn forces_insert_id(statement: &Statement) -> bool {

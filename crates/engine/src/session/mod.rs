@@ -25,7 +25,7 @@ use crate::follower::FollowerHandle;
 use crate::gate::Hold;
 use crate::group::Group;
 use crate::interrupt::{Interrupter, Running};
-use crate::io::{BackendId, ClientReply, Identity, LegReply, Servers, World};
+use crate::io::{BackendId, ClientReply, Identity, LegError, LegReply, Servers, World};
 use crate::leg::OpenLeg;
 use crate::state::{Isolation, SessionState};
 use crate::statement::{Body, Statement};
@@ -322,35 +322,21 @@ impl<W: World> Session<W> {
         let mut attempts = 0;
         loop {
             let backend = self.current();
-            let leg = match self.take_mine(backend).await {
-                Ok(leg) => leg,
-                Err(error) => {
-                    self.current_leg_failed(backend, error, &mut attempts).await?;
-                    continue;
-                }
+            // Also where the command changes the session's state: what it changes is told later, after all that was before it.
+            let told = self.told_leg(backend).await;
+            let result = match (told, self.slot(backend)) {
+                (Ok(()), Slot::Mine(leg)) => leg.command(payload.clone(), shape, sink).await,
+                (Ok(()), _) => Err(LegError::Lost("the leg is not at hand".into())),
+                (Err(error), _) => Err(error),
             };
-            let result = leg.command(payload.clone(), shape, sink).await;
             match result {
                 Ok(reply) => return Ok(reply.last_frame),
-                Err(error) => self.current_leg_failed(backend, error, &mut attempts).await?,
-            }
-        }
-    }
-
-    /// Runs a raw command whose answer depends on the session's state (COM_FIELD_LIST).
-    pub async fn inquire<S: ClientReply>(
-        &mut self,
-        payload: Bytes,
-        shape: ReplyShape,
-        sink: &mut S,
-    ) -> Result<BytesMut, SessionError> {
-        self.warnings = None;
-        let mut attempts = 0;
-        loop {
-            let backend = self.current();
-            match self.told_leg(backend).await {
-                Ok(()) => return self.command(payload, shape, sink).await,
-                Err(error) => self.current_leg_failed(backend, error, &mut attempts).await?,
+                Err(error) => {
+                    self.current_leg_failed(backend, error, &mut attempts).await?;
+                    if !sink.start_over() {
+                        return Err(SessionError::Fatal("the server died in the middle of a result".into()));
+                    }
+                }
             }
         }
     }

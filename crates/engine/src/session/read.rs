@@ -106,7 +106,7 @@ impl<W: World> Session<W> {
         let mut attempts = 0;
         loop {
             let has_leg = self.transaction.as_ref().and_then(|t| t.reader.or(t.lead));
-            let about_last = asks_about_last_statement(statement);
+            let about_last = asks_nothing_else(statement);
             let answered_by = self.answered_by.filter(|_| about_last);
             let backend = match answered_by.filter(|&backend| self.has_leg(backend)).or(has_leg) {
                 Some(backend) => backend,
@@ -448,4 +448,10 @@ fn reads_a_table(statement: &Statement) -> bool {
 pub(super) fn asks_about_last_statement(statement: &Statement) -> bool {
     let flags = &statement.analysis.flags;
     flags.is_show_warnings_or_errors || flags.uses_found_rows_or_row_count
+}
+
+/// The same, and nothing that a snapshot decides.
+fn asks_nothing_else(statement: &Statement) -> bool {
+    let reads_tables = !matches!(&statement.analysis.tables, TouchedTables::Known(tables) if tables.is_empty());
+    asks_about_last_statement(statement) && !reads_tables
 }

@@ -6,14 +6,15 @@
 //! [`super::broadcast`] for what happens on the servers.
 
 use super::broadcast::{Broadcast, Message, Pipe};
+use super::insert_id::reports_no_insert_id;
 use super::{LegOf, MirroredKind, Session, Slot};
 use crate::error::SessionError;
 use crate::gate::Hold;
 use crate::group::Verdict;
 use crate::io::{BackendId, ClientReply, LegError, World};
-use crate::local_file::FilePart;
+use crate::local_file::{FilePart, LocalFile};
 use crate::order::Share;
-use crate::statement::{Statement, insert_id, outcome_of};
+use crate::statement::Statement;
 use bytes::{Bytes, BytesMut};
 use grove_sql::{Class, Name};
 use std::sync::Arc;
@@ -55,7 +56,10 @@ impl<W: World> Session<W> {
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
         let mut attempts = 0;
+        // With its file, once that has been asked for.
+        let mut loading: Option<Statement> = None;
         loop {
+            let statement = loading.as_ref().unwrap_or(statement);
             let (share, lead) = self.group.order.enter().await;
             self.tell_all_legs(&mut attempts).await?;
             let Some(broadcast) = self.broadcast(statement, lead, (share, Arc::clone(hold))) else {
@@ -64,10 +68,16 @@ impl<W: World> Session<W> {
             let (pipe, mut messages) = mpsc::channel(MESSAGES_UNDER_WAY);
             // Not to be cut off with the session: a client may leave at any time.
             let broadcast = tokio::spawn(broadcast.carry_out(Pipe(pipe)));
-            let mut client = Ok(());
+            let (mut client, mut with_file) = (Ok(()), None);
             while let Some(message) = messages.recv().await {
                 if client.is_ok() {
-                    client = pass_on(message, sink).await;
+                    client = match pass_on(message, sink).await {
+                        Ok(file) => {
+                            with_file = file.map(|file| statement.with_file(file)).or(with_file);
+                            Ok(())
+                        }
+                        Err(reason) => Err(reason),
+                    };
                 }
             }
             let carried_out = broadcast.await;
@@ -76,7 +86,11 @@ impl<W: World> Session<W> {
                 Ok(done) => {
                     self.put_back(done.legs);
                     done.logged.map_err(SessionError::Fatal)?;
-                    self.note_insert_id(insert_id(&outcome_of(&done.reply.reply)));
+                    self.note_insert_id(done.insert_id);
+                    if reports_no_insert_id(statement) && done.insert_id == 0 {
+                        // A leg that is lost here is not needed any more.
+                        let _ = self.restore_insert_id(lead).await;
+                    }
                     self.capture_anywhere(&statement.analysis.user_variables_written)
                         .await?;
                     return Ok(done.reply.last_frame);
@@ -91,6 +105,7 @@ impl<W: World> Session<W> {
                         // The last server, or it would have left the group.
                         return Err(SessionError::Fatal("the outcome of the statement is not known".into()));
                     }
+                    loading = with_file.or(loading);
                 }
             }
         }
@@ -179,17 +194,17 @@ impl<W: World> Session<W> {
     }
 }
 
-/// Gives the client what the task has for it, and the task the client's file, once it is whole.
-async fn pass_on<S: ClientReply>(message: Message, sink: &mut S) -> Result<(), String> {
+/// Gives the client what the task has for it, and the task the client's file, once it is whole. The file is kept for another attempt.
+async fn pass_on<S: ClientReply>(message: Message, sink: &mut S) -> Result<Option<Arc<dyn LocalFile>>, String> {
     match message {
-        Message::Answer(bytes) => sink.forward(&bytes).await,
+        Message::Answer(bytes) => sink.forward(&bytes).await.map(|()| None),
         Message::FileWanted(request, answer) => {
             sink.request_file(&request).await?;
             loop {
                 if let FilePart::End(file) = sink.next_of_file().await? {
                     // A task that is gone has said why.
-                    let _ = answer.send(file);
-                    return Ok(());
+                    let _ = answer.send(Arc::clone(&file));
+                    return Ok(Some(file));
                 }
             }
         }

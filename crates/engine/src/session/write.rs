@@ -1,6 +1,6 @@
 //! Writes: the lead executes first and decides the order, followers execute what it answered.
 
-use super::insert_id::reports_may_mislead;
+use super::insert_id::{reports_may_mislead, reports_no_insert_id};
 use super::writers::Readiness;
 use super::{Session, Slot};
 use crate::error::SessionError;
@@ -104,19 +104,21 @@ impl<W: World> Session<W> {
                 own.push(set_last_insert_id(0));
             }
             let mut result = self.run_on_lead(lead, &own, statement, sink).await;
-            let mut with_file = None;
+            let (mut held, mut with_file) = (Some(share), None);
             if let Ok(request) = &result
                 && asks_for_file(request)
             {
-                let (file, answer) = self.upload(lead, request, sink).await?;
+                let (file, answer) = self.upload(lead, request, &mut held, sink).await?;
                 with_file = Some(statement.with_file(file));
                 result = answer;
             }
             let statement = with_file.as_ref().unwrap_or(statement);
-            let reply = match result {
-                Ok(reply) => reply,
-                Err(error) => {
-                    drop(share);
+            let (share, reply) = match (held, result) {
+                (Some(share), Ok(reply)) => (share, reply),
+                (held, result) => {
+                    drop(held);
+                    let gone = || LegError::Lost("the server has left the group".into());
+                    let error = result.err().unwrap_or_else(gone);
                     if matches!(error, LegError::Protocol(_)) && !self.doubt(lead, &error.to_string()) {
                         // A refused BEGIN, for example: the statement may have committed by itself there.
                         return Err(SessionError::Fatal(format!(
@@ -137,6 +139,8 @@ impl<W: World> Session<W> {
             self.note_row_count(&reply.reply);
             if reply.reply.err().is_some() {
                 if alone {
+                    // The ROLLBACK clears them.
+                    self.keep_warnings(lead).await;
                     fate.abandon();
                     if reports_may_mislead(statement) {
                         // What is lost here, the abort finds out.
@@ -158,8 +162,11 @@ impl<W: World> Session<W> {
             let still_open = outcome.in_transaction;
             let generated_id = self.generated_id(lead, statement, &outcome).await?;
             fate.survived();
-            let misled = reports_may_mislead(statement) && generated_id.is_none();
-            self.note_insert_id(if misled { 0 } else { insert_id(&outcome) });
+            let known_id = match reports_may_mislead(statement) {
+                true => generated_id.unwrap_or(0),
+                false => insert_id(&outcome),
+            };
+            self.note_insert_id(known_id);
             if only_locks_what_is_free(statement) {
                 // Followers may find other rows free. The lead's locks alone decide the order, and nothing is written here.
                 if let Some(transaction) = &mut self.transaction {
@@ -238,30 +245,48 @@ impl<W: World> Session<W> {
         leg.run_for_client(&prelude, &statement.body, sink, &running).await
     }
 
-    /// Passes the client's file on to the lead, to its end, even if the lead is lost on the way. Gives the file and the lead's answer.
+    /// Passes the client's file on to the lead, to its end, even if the lead is lost on the way: then the share is given back at once. Gives the
+    /// file and the lead's answer.
     async fn upload<S: ClientReply>(
         &mut self,
         lead: BackendId,
         request: &LegReply,
+        share: &mut Option<Arc<Share>>,
         sink: &mut S,
     ) -> Result<(Arc<dyn LocalFile>, Result<LegReply, LegError>), SessionError> {
+        let running = Arc::clone(&self.running);
         let Slot::Mine(leg) = self.slot(lead) else {
             return Err(SessionError::Fatal("the lead's leg is not at hand".into()));
         };
         let (mut sender, mut sent) = (FileSender::new(), Ok(()));
+        let gone = leg.gone().clone();
         let fetching = async {
             sink.request_file(&request.last_frame).await?;
             loop {
-                match sink.next_of_file().await? {
+                // A lead that is gone must not hold up the next epoch as long as a client pleases. Dropping a wait here loses nothing.
+                let part = tokio::select! {
+                    biased;
+                    part = sink.next_of_file() => part?,
+                    () = gone.cancelled(), if share.is_some() => {
+                        sent = Err(LegError::Lost("the server has left the group".into()));
+                        *share = None;
+                        continue;
+                    }
+                };
+                match part {
                     FilePart::Piece(piece) if sent.is_ok() => sent = sender.send(leg, &piece).await,
                     FilePart::Piece(_) => {}
                     FilePart::End(file) => return Ok(file),
+                }
+                if sent.is_err() {
+                    *share = None;
                 }
             }
         };
         let file = match fetching.await {
             Ok(file) => file,
             Err(reason) => {
+                running.end().await;
                 // Anything more that is sent there would be taken for the file.
                 self.close_leg(lead);
                 return Err(SessionError::Fatal(reason));
@@ -271,8 +296,11 @@ impl<W: World> Session<W> {
             sent = sender.send(leg, &[]).await;
         }
         let answer = match sent {
-            Ok(()) => leg.after_file(sink).await,
-            Err(error) => Err(error),
+            Ok(()) => leg.after_file(sink, &running).await,
+            Err(error) => {
+                running.end().await;
+                Err(error)
+            }
         };
         Ok((file, answer))
     }
@@ -322,6 +350,7 @@ impl<W: World> Session<W> {
             body: statement.body.clone(),
             context: context.all(),
             generated_id,
+            reports_no_insert_id: reports_no_insert_id(statement),
             sets_clock: !self.state.client_sets_clock,
             lead,
             outcome,

@@ -31,7 +31,7 @@ impl<W: World> Client<W> {
 
     pub(super) async fn field_list(&mut self, payload: Bytes) -> Result<After, LinkError> {
         let mut writer = ReplyWriter::new(&mut self.link);
-        let result = self.session.inquire(payload, ReplyShape::FieldList, &mut writer).await;
+        let result = self.session.command(payload, ReplyShape::FieldList, &mut writer).await;
         conclude(writer, result, Next::End).await
     }
 

@@ -109,6 +109,9 @@ impl<W: World> Client<W> {
         }
         let id = self.statements.next_id();
         let analysis = self.shared.analyser.analyse(text, self.session.lex_mode());
+        if analysis.flags.load_local {
+            return self.refuse(&refusal::not_preparable()).await;
+        }
         let mut writer = ReplyWriter::new(&mut self.link).with_statement_id(id);
         let result = match self.session.prepare(id, text, &mut writer).await {
             Ok(reply) => {

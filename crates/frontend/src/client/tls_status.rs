@@ -1,6 +1,6 @@
 //! SHOW STATUS LIKE 'Ssl_cipher' and 'Ssl_version': about the client's own connection, not about Grove's to a server.
 //!
-//! Drivers and tools ask this to find out whether they are encrypted. The server answers, and the two values are replaced.
+//! Drivers and tools ask this as text to find out whether they are encrypted. The server answers, and the two values are replaced.
 
 use super::query::Outcome;
 use super::{After, Client, conclude, run_to_the_end};
@@ -8,7 +8,7 @@ use crate::error::LinkError;
 use crate::reply::{Next, ReplyWriter};
 use bytes::BytesMut;
 use grove_engine::io::{Collect, ReplySink, World};
-use grove_engine::{SessionError, Statement};
+use grove_engine::{Body, SessionError, Statement};
 use grove_sql::Class;
 use grove_wire::packet::{HEADER_LEN, encode_frames, frame_payload_len};
 use grove_wire::row::{put_text_value, text_row};
@@ -18,7 +18,10 @@ const LONGEST: usize = 80;
 
 /// Whether a statement asks for one of the values, in one of the forms in use.
 pub(super) fn asks_for_tls(statement: &Statement) -> bool {
-    let text = statement.body.text();
+    let Body::Query(payload) = &statement.body else {
+        return false;
+    };
+    let text = payload.get(1..).unwrap_or_default();
     if statement.analysis.class != Class::Read || text.len() > LONGEST || !matches!(text.first(), Some(b's' | b'S')) {
         return false;
     }
@@ -93,7 +96,6 @@ fn with_values(frames: &[u8], (cipher, version): (String, &str)) -> BytesMut {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use grove_engine::Body;
     use grove_sql::{Analyser, Flavor, LexMode};
 
     #[test]

@@ -102,6 +102,11 @@ pub(crate) async fn log_in<W: World>(
         connection_id: id,
     };
     let lex_mode = offer.lex_mode(collation);
+    // One more would find no connection to a server for its first write.
+    let room = shared.group.room_for_sessions().max(1);
+    if usize::try_from(shared.metrics().sessions.value()).is_ok_and(|sessions| sessions >= room) {
+        return Err(LinkError::Refused(refusal::too_many_connections()));
+    }
     let opened = Session::open(
         Arc::clone(&shared.group),
         Arc::clone(&shared.analyser),

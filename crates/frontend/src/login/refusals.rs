@@ -99,8 +99,8 @@ impl Refusals {
 impl Origin {
     fn of(peer: Peer) -> Self {
         match peer {
-            Peer::Address(IpAddr::V4(address)) => Self::V4(address),
-            Peer::Address(IpAddr::V6(address)) => {
+            Peer::Address(IpAddr::V4(address)) | Peer::Announced(IpAddr::V4(address)) => Self::V4(address),
+            Peer::Address(IpAddr::V6(address)) | Peer::Announced(IpAddr::V6(address)) => {
                 let [a, b, c, d, e, f, g, h, ..] = address.octets();
                 Self::V6([a, b, c, d, e, f, g, h])
             }
