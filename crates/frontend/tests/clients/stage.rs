@@ -33,7 +33,7 @@ pub fn mysql() -> ServerFacts {
         sql_mode: String::new(),
         isolation: "REPEATABLE-READ".to_owned(),
         lock_wait_timeout_s: 50,
-        max_connections: 151,
+        max_connections: 100_000,
     }
 }
 
