@@ -6,7 +6,7 @@ use grove_sql::{ClientCharset, Flavor, LexMode};
 use grove_wire::handshake::{CHALLENGE_LEN, Greeting};
 use grove_wire::{CapabilityFlags, StatusFlags};
 
-/// Capabilities that Grove passes on when the servers offer them. Not among them: compression, LOAD DATA LOCAL, query attributes,
+/// Capabilities that Grove passes on when the servers offer them. Not among them: compression, query attributes,
 /// optional metadata, several factors, and MariaDB's extended ones.
 const SUPPORTED: CapabilityFlags = CapabilityFlags(
     CapabilityFlags::LONG_PASSWORD.0
