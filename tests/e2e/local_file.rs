@@ -179,6 +179,30 @@ async fn a_file_under_way_survives_the_lead() {
     assert_servers_equal(&cluster).await;
 }
 
+/// Longer than what is kept in memory, so that pieces are on their way to the disk when the lead dies.
+#[tokio::test]
+async fn a_long_file_under_way_survives_the_lead() {
+    let cluster = Cluster::start(Kind::MariaDb, 3, PROXYD).await.unwrap();
+    let (mut client, mut conn) = client_in_the_middle(&cluster).await;
+    let packets = lines(0, 60_000, 16_000);
+    let middle = packets.len() / 2;
+    let mut number = 2_u8;
+    for (index, packet) in packets.iter().chain([&Vec::new()]).enumerate() {
+        if index == middle {
+            cluster.lead().await.unwrap().kill().await;
+        }
+        let header = [&(packet.len() as u32).to_le_bytes()[..3], &[number]].concat();
+        client.send_bytes(&[&header[..], packet].concat()).await.unwrap();
+        number = number.wrapping_add(1);
+    }
+    client.expect_number(number);
+    let answer = client.read().await.unwrap();
+    assert_eq!(error_of(&answer), None);
+    assert_eq!(one(&mut conn, "SELECT COUNT(*) FROM loaded").await, "60000");
+    assert_eq!(one(&mut conn, "SELECT SUM(n) FROM loaded").await, "1799970000");
+    assert_servers_equal(&cluster).await;
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_in_the_middle_of_its_file_leaves_nothing() {
     let cluster = Cluster::start(Kind::MariaDb, 3, PROXYD).await.unwrap();

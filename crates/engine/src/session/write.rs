@@ -263,14 +263,17 @@ impl<W: World> Session<W> {
         let fetching = async {
             sink.request_file(&request.last_frame).await?;
             loop {
-                // A lead that is gone must not hold up the next epoch as long as a client pleases. Dropping a wait here loses nothing.
-                let part = tokio::select! {
-                    biased;
-                    part = sink.next_of_file() => part?,
-                    () = gone.cancelled(), if share.is_some() => {
-                        sent = Err(LegError::Lost("the server has left the group".into()));
-                        *share = None;
-                        continue;
+                // A lead that is gone must not hold up the next epoch as long as a client pleases. What has been taken from the client is
+                // on its way to the spool, so the future goes on.
+                let mut next = std::pin::pin!(sink.next_of_file());
+                let part = loop {
+                    tokio::select! {
+                        biased;
+                        part = &mut next => break part?,
+                        () = gone.cancelled(), if share.is_some() => {
+                            sent = Err(LegError::Lost("the server has left the group".into()));
+                            *share = None;
+                        }
                     }
                 };
                 match part {
