@@ -19,19 +19,12 @@ async fn execute(client: &mut RawClient, id: u32, cursor: u8) -> Vec<Bytes> {
 async fn fetch(client: &mut RawClient, id: u32, rows: u32) -> Vec<Bytes> {
     let command = [&[COM_STMT_FETCH][..], &id.to_le_bytes(), &rows.to_le_bytes()].concat();
     client.send(&command).await.unwrap();
-    let mut packets = Vec::new();
-    loop {
-        let packet = client.read().await.unwrap();
-        if let Some(error) = error_of(&packet) {
-            packets.push(error.code.to_be_bytes().to_vec().into());
-            return packets;
-        }
-        let is_end = packet[0] == 0xFE && packet.len() < 9;
-        packets.push(packet);
-        if is_end {
-            return packets;
-        }
-    }
+    let packets = client.read_to_end_of_rows().await.unwrap();
+    let only_code = |packet: Bytes| match error_of(&packet) {
+        Some(error) => error.code.to_be_bytes().to_vec().into(),
+        None => packet,
+    };
+    packets.into_iter().map(only_code).collect()
 }
 
 async fn cursors(place: Place, capabilities: CapabilityFlags) -> Notes {

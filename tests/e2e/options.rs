@@ -8,18 +8,9 @@ use grove_wire::command::{COM_DEBUG, COM_FIELD_LIST, COM_PROCESS_KILL, COM_SET_O
 
 use crate::stage::{Notes, Place, Stage};
 
-/// Packets of one answer to the end of its rows, whatever is in between.
 async fn until_the_end(client: &mut RawClient, command: &[u8]) -> Vec<Bytes> {
     client.send(command).await.unwrap();
-    let mut packets = Vec::new();
-    loop {
-        let packet = client.read().await.unwrap();
-        let is_last = packet[0] == 0xFF || packet[0] == 0xFE && packet.len() < 9;
-        packets.push(packet);
-        if is_last {
-            return packets;
-        }
-    }
+    client.read_to_end_of_rows().await.unwrap()
 }
 
 async fn field_lists(place: Place, capabilities: CapabilityFlags) -> Notes {

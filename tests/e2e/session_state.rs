@@ -130,6 +130,8 @@ async fn last_statement(place: Place) -> Notes {
         "INSERT IGNORE INTO n (v) VALUES (5)",
         "SHOW WARNINGS",
         "SELECT ROW_COUNT()",
+        "INSERT INTO n (id, v) VALUES (1, 1)",
+        "SHOW WARNINGS",
         "SELECT 1 / 0",
         "SHOW WARNINGS",
         "SELECT nothing",

@@ -258,6 +258,19 @@ impl RawClient {
         Ok((u32::from_le_bytes([a, b, c, d]), packets))
     }
 
+    /// Every packet until rows end or an error comes, whatever is before it.
+    pub async fn read_to_end_of_rows(&mut self) -> anyhow::Result<Vec<Bytes>> {
+        let mut packets = Vec::new();
+        loop {
+            let packet = self.read().await?;
+            let is_last = matches!(packet.first(), Some(0xFF)) || packet.first() == Some(&0xFE) && packet.len() < 9;
+            packets.push(packet);
+            if is_last {
+                return Ok(packets);
+            }
+        }
+    }
+
     /// Every packet until the last result ends.
     pub async fn read_results(&mut self) -> anyhow::Result<Vec<Bytes>> {
         let mut packets = Vec::new();
