@@ -32,6 +32,12 @@ impl<W: World> Follower<W> {
             let step = match self.execute_next().await {
                 Ok(step) => step,
                 Err(error @ (LegError::Lost(_) | LegError::Protocol(_))) => {
+                    attempts += 1;
+                    if attempts > MOST_ATTEMPTS {
+                        let reason =
+                            format!("a transaction could not be executed here in {MOST_ATTEMPTS} attempts: {error}");
+                        return Err(self.give_up(&reason));
+                    }
                     self.reconnect(error).await?;
                     continue;
                 }
