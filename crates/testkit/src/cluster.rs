@@ -15,6 +15,7 @@ use crate::admin::{self, Member};
 use crate::directory::{TestDirectory, tail};
 use crate::grove::GroveProcess;
 use crate::port::Port;
+use crate::trace;
 pub use crate::turn::Weight;
 use crate::turn::{self, Turn};
 
@@ -51,10 +52,11 @@ impl ClusterOptions {
         }
     }
 
-    /// For a test with many busy clients.
+    /// For a test with many busy clients. The servers write down every statement, for the case that one answers differently.
     pub fn heavy(mut self) -> Self {
         self.weight = Weight::Heavy;
-        self
+        self.server_option("--general-log=ON")
+            .server_option(&format!("--general-log-file=../{}", trace::FILE))
     }
 
     /// Adds an option for every server.
@@ -263,6 +265,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}", self.log_tails(60));
+            eprintln!("{}", trace::of_difference(self.directory.path(), self.servers()));
         }
     }
 }

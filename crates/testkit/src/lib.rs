@@ -17,6 +17,7 @@ mod directory;
 mod grove;
 mod port;
 mod random;
+mod trace;
 mod turn;
 
 pub use cluster::{Cluster, ClusterOptions, Weight, options_of};
