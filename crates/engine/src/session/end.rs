@@ -2,13 +2,12 @@
 
 use super::{LegOf, Session, Slot};
 use crate::error::SessionError;
-use crate::follower::Executed;
+use crate::follower::{Executed, Undone};
 use crate::io::{BackendId, ClientReply, Discard, LegError, LegReply, World};
 use crate::statement::{Body, Statement, outcome_of};
 use bytes::BytesMut;
 use grove_recovery_log::Entry;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 impl<W: World> Session<W> {
     pub(super) async fn begin<S: ClientReply>(
@@ -89,7 +88,7 @@ impl<W: World> Session<W> {
                                     traces: Vec::new(),
                                     defines_temporary_tables: false,
                                     can_be_undone: true,
-                                    undone: AtomicBool::new(false),
+                                    undone: Undone::default(),
                                 }));
                             }
                             return Ok(reply.last_frame);

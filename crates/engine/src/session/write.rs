@@ -4,7 +4,7 @@ use super::insert_id::{reports_may_mislead, reports_no_insert_id};
 use super::writers::Readiness;
 use super::{Session, Slot};
 use crate::error::SessionError;
-use crate::follower::{Executed, is_lock_trouble_of};
+use crate::follower::{Executed, Undone, is_lock_trouble_of};
 use crate::io::{BackendId, ClientReply, Clock, Entropy, LegError, LegReply, World};
 use crate::local_file::{FilePart, FileSender, LocalFile};
 use crate::order::Share;
@@ -17,7 +17,6 @@ use grove_recovery_log::Outcome;
 use grove_sql::{Analysis, Class, WriteKind};
 use grove_wire::{ErrPacket, StatusFlags};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 impl<W: World> Session<W> {
     /// A write, or anything else that must run in a transaction on every server.
@@ -376,7 +375,7 @@ impl<W: World> Session<W> {
             traces,
             defines_temporary_tables: analysis.class == Class::TemporaryDdl,
             can_be_undone: can_be_undone(analysis),
-            undone: AtomicBool::new(false),
+            undone: Undone::default(),
         });
         if let Some(transaction) = &mut self.transaction {
             transaction.len += statement.body.len();
