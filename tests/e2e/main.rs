@@ -15,6 +15,7 @@ mod hunt;
 mod kill;
 mod local_file;
 mod login;
+mod metadata;
 mod options;
 mod prepared;
 mod queue;

@@ -10,7 +10,7 @@ use crate::statement::{Body, asks_for_file, query_payload};
 use crate::value;
 use bytes::{BufMut, Bytes, BytesMut};
 use grove_wire::command::{COM_PING, COM_STMT_CLOSE, COM_STMT_PREPARE, COM_STMT_SEND_LONG_DATA};
-use grove_wire::{ReplyShape, ResultEnd, StatusFlags};
+use grove_wire::{CapabilityFlags, ReplyShape, ResultEnd, StatusFlags};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +56,11 @@ impl<L: Leg> OpenLeg<L> {
 
     pub fn thread_id(&self) -> u32 {
         self.leg.thread_id()
+    }
+
+    /// What decides how replies are laid out here, and commands.
+    pub fn capabilities(&self) -> CapabilityFlags {
+        self.leg.capabilities()
     }
 
     pub fn gone(&self) -> &CancellationToken {
@@ -150,7 +155,7 @@ impl<L: Leg> OpenLeg<L> {
         let mut answer = Collect::default();
         let question = Body::query(b"SELECT LAST_INSERT_ID()");
         self.run(&[], &question, &mut answer).await?;
-        let row = value::read_one_row(&answer);
+        let row = value::read_one_row(&answer, self.leg.capabilities());
         let id = row.and_then(|row| std::str::from_utf8(&row.first()?.plain).ok()?.parse().ok());
         id.ok_or_else(|| LegError::Protocol("LAST_INSERT_ID() is no number".into()))
     }

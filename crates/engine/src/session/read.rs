@@ -379,7 +379,7 @@ impl<W: World> Session<W> {
         self.read_on_transaction_leg(backend, &question, &mut collect)
             .await
             .ok()??;
-        value::read_one_row(&collect)
+        value::read_one_row(&collect, self.identity.capabilities)
     }
 
     /// One row of values from a leg at hand.
@@ -391,7 +391,7 @@ impl<W: World> Session<W> {
         leg.run(&[], &Body::Query(query_payload(sql)), &mut collect)
             .await
             .ok()?;
-        value::read_one_row(&collect)
+        value::read_one_row(&collect, leg.capabilities())
     }
 
     /// Keeps the answer to SHOW WARNINGS before a COMMIT clears it.
@@ -434,7 +434,7 @@ async fn ask_user_variables<L: Leg>(leg: &mut OpenLeg<L>, names: &[Name]) -> Res
     let question = Body::query(&value::user_variable_question(&names));
     let mut collect = Collect::default();
     leg.run(&[], &question, &mut collect).await?;
-    let answers = value::read_one_row(&collect);
+    let answers = value::read_one_row(&collect, leg.capabilities());
     let answers = answers.ok_or_else(|| LegError::Protocol("user variables were not told".into()))?;
     Ok(value::user_variable_literals(&answers).collect())
 }

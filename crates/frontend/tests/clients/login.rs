@@ -42,14 +42,28 @@ async fn the_greeting_is_the_servers_own_but_for_what_grove_cannot_do() {
     );
     let absent = CapabilityFlags::COMPRESS | CapabilityFlags::SSL;
     assert_eq!((greeting.capabilities & absent).0, 0);
-    assert_eq!(
-        greeting.capabilities.0 >> 25,
-        0,
-        "nothing unknown and nothing extended is offered"
-    );
+    let mut beyond = CapabilityFlags(greeting.capabilities.0 >> 25 << 25);
+    beyond.remove(CapabilityFlags::EXTENDED_METADATA);
+    assert_eq!(beyond.0, 0, "nothing unknown is offered, and one extended capability");
     assert!(greeting.capabilities.contains(CapabilityFlags::DEPRECATE_EOF));
     assert_ne!(greeting.challenge, second.greeting.challenge);
     assert_ne!(greeting.connection_id, second.greeting.connection_id);
+}
+
+#[tokio::test]
+async fn what_one_of_the_servers_lacks_is_not_offered() {
+    let mut older = mariadb();
+    older.capabilities.remove(CapabilityFlags::EXTENDED_METADATA);
+    for (servers, is_offered) in [
+        (vec![mariadb(), older.clone()], false),
+        (vec![older, mariadb()], false),
+        (vec![mariadb(), mariadb()], true),
+    ] {
+        let stage = Stage::of_servers(servers, |_| {}).await.unwrap();
+        let capabilities = Raw::connect(stage.address).await.greeting.capabilities;
+        assert_eq!(capabilities.contains(CapabilityFlags::EXTENDED_METADATA), is_offered);
+        assert!(capabilities.contains(CapabilityFlags::DEPRECATE_EOF));
+    }
 }
 
 #[tokio::test]
