@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod attributes;
 mod bytes;
 mod commands;
 mod cursor;

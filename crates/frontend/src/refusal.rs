@@ -129,12 +129,15 @@ pub(crate) fn wrong_arguments(command: StatementCommand, flavor: Flavor) -> ErrP
     ErrPacket::new(1210, "HY000", &format!("Incorrect arguments to {function}"))
 }
 
+/// An execution with fewer values than the statement has parameters: only MySQL's form with query attributes has a number of them.
+pub(crate) fn parameters_are_missing() -> ErrPacket {
+    ErrPacket::new(1210, "HY000", "Incorrect arguments to COM_STMT_EXECUTE")
+}
+
 /// An execution without parameter types, where none were sent before.
-pub(crate) fn types_are_missing(flavor: Flavor) -> ErrPacket {
-    match flavor {
-        Flavor::Mysql => malformed_packet(flavor),
-        Flavor::MariaDb => wrong_arguments(StatementCommand::Execute, flavor),
-    }
+pub(crate) fn types_are_missing() -> ErrPacket {
+    // Here MySQL names the same function.
+    wrong_arguments(StatementCommand::Execute, Flavor::MariaDb)
 }
 
 pub(crate) fn long_data_too_long() -> ErrPacket {
@@ -177,7 +180,7 @@ pub(crate) fn malformed(error: &WireError, flavor: Flavor) -> ErrPacket {
     }
 }
 
-fn malformed_packet(flavor: Flavor) -> ErrPacket {
+pub(crate) fn malformed_packet(flavor: Flavor) -> ErrPacket {
     let message = format!("Malformed communication packet{}", full_stop(flavor));
     ErrPacket::new(1835, "HY000", &message)
 }

@@ -28,6 +28,13 @@ pub struct WriteUnit {
 pub enum StatementBody {
     /// COM_QUERY payload without the command byte.
     Text(Bytes),
+    /// A COM_QUERY with query attributes, which the statement may read.
+    Attributed {
+        /// Statement text.
+        text: Bytes,
+        /// What the client sent between the command byte and the text.
+        attributes: Bytes,
+    },
     /// A prepared statement's text and one execution's binary parameters.
     Execute {
         /// Statement text.

@@ -6,7 +6,7 @@ use crate::error::SessionError;
 use crate::io::{BackendId, ClientReply, Collect, Discard, Leg, LegError, LegReply, ReplySink, World};
 use crate::leg::OpenLeg;
 use crate::state::{InsertIdDoubt, StateKey};
-use crate::statement::{Body, Statement, query_payload};
+use crate::statement::{Body, Statement};
 use crate::transaction::Digesting;
 use crate::value;
 use bytes::{Bytes, BytesMut};
@@ -278,17 +278,17 @@ impl<W: World> Session<W> {
         let Some(transaction) = &self.transaction else {
             return Ok(());
         };
-        let mut statements = transaction.begin.clone();
+        let mut statements: Vec<Body> = transaction.begin.iter().cloned().map(Body::own).collect();
         for entry in &transaction.entries {
-            if let Body::Query(payload) = &entry.body {
-                statements.push(payload.clone());
+            if let body @ Body::Query(_) = &entry.body {
+                statements.push(body.clone());
             }
         }
         let Slot::Mine(leg) = self.slot(backend) else {
             return Ok(());
         };
         for statement in statements {
-            leg.run(&[], &Body::Query(statement), &mut Discard).await?;
+            leg.run(&[], &statement, &mut Discard).await?;
         }
         Ok(())
     }
@@ -388,9 +388,7 @@ impl<W: World> Session<W> {
             return None;
         };
         let mut collect = Collect::default();
-        leg.run(&[], &Body::Query(query_payload(sql)), &mut collect)
-            .await
-            .ok()?;
+        leg.run(&[], &Body::query(sql), &mut collect).await.ok()?;
         value::read_one_row(&collect, leg.capabilities())
     }
 

@@ -98,7 +98,7 @@ impl<W: World> Client<W> {
         }
         match Command::parse(&payload, self.link.capabilities)? {
             Command::Quit => Ok(After::Ends),
-            Command::Query(_) => self.query(payload).await,
+            Command::Query => self.query(payload).await,
             Command::StmtExecute { id } => self.execute_prepared(id, payload).await,
             Command::StmtPrepare(text) => Box::pin(self.prepare(text)).await,
             Command::StmtClose(id) => self.close_prepared(id).await,

@@ -12,7 +12,7 @@ use grove_engine::io::World;
 use grove_engine::{Body, Prepared, Statement};
 use grove_sql::Flavor;
 use grove_wire::command::StmtExecute;
-use grove_wire::{ErrPacket, ResultEnd};
+use grove_wire::{CapabilityFlags, ErrPacket, ResultEnd};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -138,14 +138,25 @@ impl<W: World> Client<W> {
         if let Some(err) = known.broken.clone() {
             return self.refuse(&err).await;
         }
-        let parsed = StmtExecute::parse(&payload, known.prepared.params)?;
+        let has_attributes = self.link.capabilities.contains(CapabilityFlags::QUERY_ATTRIBUTES);
+        let params = usize::from(known.prepared.params);
+        let parsed = match StmtExecute::parse(&payload, known.prepared.params, self.link.capabilities) {
+            Ok(parsed) => parsed,
+            Err(error) if has_attributes => return self.refuse(&refusal::malformed(&error, self.flavor)).await,
+            Err(error) => return Err(error.into()),
+        };
+        if parsed.count < params {
+            return self.refuse(&refusal::parameters_are_missing()).await;
+        }
         let mut payload = payload;
         if !parsed.types.is_empty() {
             known.types.clear();
-            known.types.extend_from_slice(&payload[parsed.types.clone()]);
-        } else if known.prepared.params > 0 {
+            known.types.extend_from_slice(&payload[parsed.own_types.clone()]);
+        } else if parsed.count > params {
+            return self.refuse(&refusal::malformed_packet(self.flavor)).await;
+        } else if params > 0 {
             if known.types.is_empty() {
-                return self.refuse(&refusal::types_are_missing(self.flavor)).await;
+                return self.refuse(&refusal::types_are_missing()).await;
             }
             payload = parsed.with_types(&payload, &known.types);
         }

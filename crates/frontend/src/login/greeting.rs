@@ -6,7 +6,7 @@ use grove_sql::{ClientCharset, Flavor, LexMode};
 use grove_wire::handshake::{CHALLENGE_LEN, Greeting};
 use grove_wire::{CapabilityFlags, StatusFlags};
 
-/// Capabilities that Grove passes on when the servers offer them. Not among them: compression, query attributes,
+/// Capabilities that Grove passes on when the servers offer them. Not among them: compression,
 /// optional metadata, several factors, and most of MariaDB's extended ones.
 const SUPPORTED: CapabilityFlags = CapabilityFlags(
     CapabilityFlags::LONG_PASSWORD.0
@@ -30,6 +30,7 @@ const SUPPORTED: CapabilityFlags = CapabilityFlags(
         | CapabilityFlags::CAN_HANDLE_EXPIRED_PASSWORDS.0
         | CapabilityFlags::SESSION_TRACK.0
         | CapabilityFlags::DEPRECATE_EOF.0
+        | CapabilityFlags::QUERY_ATTRIBUTES.0
         | CapabilityFlags::EXTENDED_METADATA.0,
 );
 
@@ -159,7 +160,6 @@ mod tests {
         for flag in [
             CapabilityFlags::COMPRESS,
             CapabilityFlags::ZSTD,
-            CapabilityFlags::QUERY_ATTRIBUTES,
             CapabilityFlags::OPTIONAL_RESULTSET_METADATA,
             CapabilityFlags::SSL,
         ] {

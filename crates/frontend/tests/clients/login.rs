@@ -282,7 +282,7 @@ async fn the_schema_is_the_clients_or_the_accounts_and_an_unknown_one_is_the_ser
 async fn only_what_both_sides_can_do_is_in_force() {
     let stage = Stage::open().await;
     let mut capabilities = EVERYDAY;
-    capabilities.insert(CapabilityFlags::COMPRESS | CapabilityFlags::QUERY_ATTRIBUTES);
+    capabilities.insert(CapabilityFlags::COMPRESS | CapabilityFlags::OPTIONAL_RESULTSET_METADATA);
     let mut client = Raw::login_with(stage.address, "app", "app secret", capabilities).await;
     client.query("anything").await.unwrap();
     assert_eq!(stage.seen.identities.lock().unwrap()[0].capabilities, EVERYDAY);
