@@ -8,6 +8,7 @@
 
 mod access;
 mod attributes;
+mod bulk;
 mod bytes;
 mod commands;
 mod cursor;

@@ -4,8 +4,8 @@ use crate::io::LegReply;
 use crate::local_file::LocalFile;
 use bytes::{BufMut, Bytes, BytesMut};
 use grove_recovery_log::{Outcome, ResultOutcome, StatementBody};
-use grove_sql::Analysis;
-use grove_wire::command::COM_QUERY;
+use grove_sql::{Analysis, Class, WriteKind};
+use grove_wire::command::{COM_QUERY, COM_STMT_BULK_EXECUTE};
 use grove_wire::{CapabilityFlags, Reply, ResultEnd, StatusFlags, query_attributes};
 use std::sync::Arc;
 
@@ -91,7 +91,7 @@ pub enum Body {
         /// What the server is given when it asks for the file.
         file: Arc<dyn LocalFile>,
     },
-    /// COM_STMT_EXECUTE.
+    /// COM_STMT_EXECUTE, or MariaDB's COM_STMT_BULK_EXECUTE.
     Execute {
         /// The statement.
         prepared: Arc<Prepared>,
@@ -119,6 +119,11 @@ impl Body {
             Self::Query(query) | Self::Load { query, .. } => query.text(),
             Self::Execute { prepared, .. } => &prepared.text,
         }
+    }
+
+    /// Whether it is an execution for many rows of parameters.
+    pub(crate) fn is_bulk(&self) -> bool {
+        matches!(self, Self::Execute { payload, .. } if payload.first() == Some(&COM_STMT_BULK_EXECUTE))
     }
 
     /// Bytes that the body keeps in memory.
@@ -163,6 +168,16 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// A bulk execution of an UPDATE or a DELETE: the servers run it row by row, so that one which fails leaves what the rows before it have done. An
+    /// INSERT for many rows is one statement.
+    pub(crate) fn may_fail_half_way(&self) -> bool {
+        let is_one_statement = matches!(
+            self.analysis.class,
+            Class::Write(WriteKind::Insert | WriteKind::Replace)
+        );
+        self.body.is_bulk() && !is_one_statement
+    }
+
     /// The same statement, which now has its file.
     pub(crate) fn with_file(&self, file: Arc<dyn LocalFile>) -> Self {
         let body = match &self.body {

@@ -118,7 +118,7 @@ pub(crate) fn too_many_statements(limit: usize) -> ErrPacket {
     ErrPacket::new(1461, "42000", &message)
 }
 
-/// MySQL's answer to LOAD DATA as a prepared statement. MariaDB allows it.
+/// MySQL's answer to LOAD DATA as a prepared statement, which MariaDB allows, and MariaDB's to a bulk execution of what is no write.
 pub(crate) fn not_preparable() -> ErrPacket {
     let message = "This command is not supported in the prepared statement protocol yet";
     ErrPacket::new(1295, "HY000", message)
@@ -138,6 +138,11 @@ pub(crate) fn parameters_are_missing() -> ErrPacket {
 pub(crate) fn types_are_missing() -> ErrPacket {
     // Here MySQL names the same function.
     wrong_arguments(StatementCommand::Execute, Flavor::MariaDb)
+}
+
+/// MariaDB's answer to a bulk execution without types, where none were sent before.
+pub(crate) fn wrong_bulk_arguments() -> ErrPacket {
+    ErrPacket::new(1210, "HY000", "Incorrect arguments to mysqld_stmt_bulk_execute")
 }
 
 pub(crate) fn long_data_too_long() -> ErrPacket {

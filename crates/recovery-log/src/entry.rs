@@ -39,7 +39,7 @@ pub enum StatementBody {
     Execute {
         /// Statement text.
         text: Bytes,
-        /// COM_STMT_EXECUTE payload, with parameter types.
+        /// COM_STMT_EXECUTE or COM_STMT_BULK_EXECUTE payload with its command byte, and with parameter types.
         parameters: Bytes,
         /// Parameters that came through COM_STMT_SEND_LONG_DATA, by index.
         long_data: Vec<(u16, Bytes)>,

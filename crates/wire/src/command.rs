@@ -46,6 +46,9 @@ pub const COM_STMT_FETCH: u8 = 0x1C;
 /// COM_RESET_CONNECTION
 pub const COM_RESET_CONNECTION: u8 = 0x1F;
 
+/// MariaDB: COM_STMT_BULK_EXECUTE
+pub const COM_STMT_BULK_EXECUTE: u8 = 0xFA;
+
 /// A client's command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
@@ -73,6 +76,11 @@ pub enum Command<'a> {
     StmtPrepare(&'a [u8]),
     /// An execution; see [`StmtExecute`].
     StmtExecute {
+        /// Statement id.
+        id: u32,
+    },
+    /// MariaDB: an execution for many rows of parameters; see [`StmtBulkExecute`].
+    StmtBulkExecute {
         /// Statement id.
         id: u32,
     },
@@ -121,6 +129,11 @@ impl<'a> Command<'a> {
             COM_STMT_EXECUTE => Self::StmtExecute {
                 id: reader.u32("statement id")?,
             },
+            COM_STMT_BULK_EXECUTE if capabilities.contains(CapabilityFlags::STMT_BULK_OPERATIONS) => {
+                Self::StmtBulkExecute {
+                    id: reader.u32("statement id")?,
+                }
+            }
             COM_STMT_SEND_LONG_DATA => Self::StmtSendLongData {
                 id: reader.u32("statement id")?,
                 parameter: reader.u16("parameter index")?,
@@ -222,6 +235,48 @@ impl StmtExecute {
     }
 }
 
+/// The parts of a COM_STMT_BULK_EXECUTE payload (MariaDB Knowledge Base, "COM_STMT_BULK_EXECUTE"), as ranges of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StmtBulkExecute {
+    /// Two bytes for each parameter; empty if the client relies on earlier ones.
+    pub types: Range<usize>,
+    /// The rows: an indicator for each value, and the value if it has one.
+    pub rows: Range<usize>,
+}
+
+impl StmtBulkExecute {
+    /// Where the flags are: behind command byte and statement id.
+    const FLAGS: Range<usize> = 5..7;
+    /// In the flags: types follow.
+    const SEND_TYPES: u8 = 0x80;
+
+    /// Reads a payload (with its command byte) for a statement of `params` parameters.
+    pub fn parse(payload: &[u8], params: u16) -> Result<Self, WireError> {
+        let mut reader = Reader::new(payload);
+        reader.bytes(Self::FLAGS.start, "statement id")?;
+        let [low, _] = reader.u16("bulk flags")?.to_le_bytes();
+        if low & Self::SEND_TYPES != 0 {
+            reader.bytes(2 * usize::from(params), "parameter types")?;
+        }
+        let rows = payload.len() - reader.len();
+        Ok(Self {
+            types: Self::FLAGS.end..rows,
+            rows: rows..payload.len(),
+        })
+    }
+
+    /// The payload with `types` in it, so that it can be executed where no earlier execution told them.
+    pub fn with_types(&self, payload: &[u8], types: &[u8]) -> Bytes {
+        let mut out = BytesMut::with_capacity(payload.len() + types.len());
+        out.put_slice(&payload[..Self::FLAGS.start]);
+        out.put_u8(payload[Self::FLAGS.start] | Self::SEND_TYPES);
+        out.put_slice(&payload[Self::FLAGS.start + 1..Self::FLAGS.end]);
+        out.put_slice(types);
+        out.put_slice(&payload[self.rows.clone()]);
+        out.freeze()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,6 +295,19 @@ mod tests {
         let untyped = StmtExecute::parse(&later, 1, CapabilityFlags(0)).unwrap();
         assert!(untyped.types.is_empty());
         assert_eq!(untyped.with_types(&later, &[8, 0]), first);
+    }
+
+    #[test]
+    fn a_bulk_execution_without_types_can_be_given_them() {
+        let first = b"\xFA\x01\x00\x00\x00\x80\x00\xFD\x00\x08\x00\x00\x01a\x01";
+        let parsed = StmtBulkExecute::parse(first, 2).unwrap();
+        assert_eq!(&first[parsed.types.clone()], b"\xFD\x00\x08\x00");
+        let later = b"\xFA\x01\x00\x00\x00\x00\x00\x00\x01a\x01";
+        let untyped = StmtBulkExecute::parse(later, 2).unwrap();
+        assert!(untyped.types.is_empty());
+        assert_eq!(untyped.with_types(later, &first[parsed.types]), &first[..]);
+        assert!(StmtBulkExecute::parse(&first[..9], 2).is_err());
+        assert!(StmtBulkExecute::parse(&first[..6], 2).is_err());
     }
 
     #[test]
@@ -283,6 +351,7 @@ mod tests {
             let _ = Command::parse(&bytes, CapabilityFlags(u64::MAX));
             for capabilities in [CapabilityFlags(0), CapabilityFlags(u64::MAX)] {
                 let _ = StmtExecute::parse(&bytes, params, capabilities);
+                let _ = StmtBulkExecute::parse(&bytes, params);
             }
         }
     }

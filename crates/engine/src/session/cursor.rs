@@ -40,7 +40,8 @@ impl<W: World> Session<W> {
         let inside = self.transaction.is_some() || !self.state.autocommit;
         let reads_lock = inside && self.isolation() == Isolation::Serializable;
         let is_plain = analysis.class == Class::Read && analysis.row_count_columns.is_empty() && !reads_lock;
-        if is_plain || payload.get(FLAGS_AT).is_none_or(|&flags| flags & CURSOR_TYPES == 0) {
+        if is_plain || statement.body.is_bulk() || payload.get(FLAGS_AT).is_none_or(|&flags| flags & CURSOR_TYPES == 0)
+        {
             return None;
         }
         let mut payload = BytesMut::from(&payload[..]);

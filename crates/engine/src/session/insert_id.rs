@@ -117,7 +117,8 @@ impl<W: World> Session<W> {
 /// that is forced, it collides with itself.) One that calls LAST_INSERT_ID() sets what would be asked for, so its report is taken as it is.
 pub(super) fn reports_may_mislead(statement: &Statement) -> bool {
     let flags = &statement.analysis.flags;
-    let upserts = flags.on_duplicate_key && (flags.multi_row_insert || flags.insert_select);
+    let has_several_rows = flags.multi_row_insert || flags.insert_select || statement.body.is_bulk();
+    let upserts = flags.on_duplicate_key && has_several_rows;
     (upserts && !flags.uses_last_insert_id) || reports_no_insert_id(statement)
 }
 

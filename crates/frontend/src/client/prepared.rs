@@ -30,14 +30,14 @@ pub(super) struct Statements {
     flavor: Flavor,
 }
 
-struct Known {
-    prepared: Arc<Prepared>,
+pub(super) struct Known {
+    pub prepared: Arc<Prepared>,
     /// Of the last execution that sent them.
-    types: Vec<u8>,
+    pub types: Vec<u8>,
     long_data: Vec<(u16, BytesMut)>,
     long_data_len: usize,
     /// Refuses executions until a reset.
-    broken: Option<ErrPacket>,
+    pub broken: Option<ErrPacket>,
 }
 
 impl Known {
@@ -69,7 +69,7 @@ impl Known {
         }
     }
 
-    fn take_long_data(&mut self) -> Arc<Vec<(u16, Bytes)>> {
+    pub fn take_long_data(&mut self) -> Arc<Vec<(u16, Bytes)>> {
         self.long_data_len = 0;
         let pieces = std::mem::take(&mut self.long_data).into_iter();
         Arc::new(pieces.map(|(parameter, data)| (parameter, data.freeze())).collect())
@@ -95,7 +95,7 @@ impl Statements {
         }
     }
 
-    fn find(&mut self, id: u32) -> Option<&mut Known> {
+    pub fn find(&mut self, id: u32) -> Option<&mut Known> {
         let is_last = id == LAST_STATEMENT && self.flavor == Flavor::MariaDb;
         let id = if is_last { self.last_id } else { id };
         self.by_id.get_mut(&id)
@@ -219,7 +219,7 @@ impl<W: World> Client<W> {
         }
     }
 
-    async fn unknown_statement(&mut self, id: u32, command: StatementCommand) -> Result<After, LinkError> {
+    pub(super) async fn unknown_statement(&mut self, id: u32, command: StatementCommand) -> Result<After, LinkError> {
         self.refuse(&refusal::unknown_statement(id, command, self.flavor)).await
     }
 }

@@ -31,6 +31,7 @@ const SUPPORTED: CapabilityFlags = CapabilityFlags(
         | CapabilityFlags::SESSION_TRACK.0
         | CapabilityFlags::DEPRECATE_EOF.0
         | CapabilityFlags::QUERY_ATTRIBUTES.0
+        | CapabilityFlags::STMT_BULK_OPERATIONS.0
         | CapabilityFlags::EXTENDED_METADATA.0,
 );
 
@@ -165,7 +166,8 @@ mod tests {
         ] {
             assert!(!offer.capabilities.contains(flag), "{flag:?}");
         }
-        assert_eq!(offer.capabilities.0 >> 28, CapabilityFlags::EXTENDED_METADATA.0 >> 28);
+        let extended = CapabilityFlags::STMT_BULK_OPERATIONS | CapabilityFlags::EXTENDED_METADATA;
+        assert_eq!(offer.capabilities.0 >> 28, extended.0 >> 28);
         let offer = Offer::new(&facts("9.7.4", "sha256_password"), true);
         assert!(offer.capabilities.contains(CapabilityFlags::SSL));
         assert_eq!(offer.plugin, Plugin::CachingSha2);
