@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use grove_testkit::equality::assert_servers_equal;
-use grove_testkit::{Cluster, Kind};
+use grove_testkit::{Cluster, ClusterOptions, Kind};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
@@ -396,4 +396,22 @@ async fn returned_keys(place: Place) -> Notes {
 #[tokio::test]
 async fn keys_of_insert_returning_are_the_leads() {
     Stage::open(Kind::MariaDb).await.same_as_direct(returned_keys).await;
+}
+
+#[tokio::test]
+async fn a_transaction_with_too_many_writes_is_refused_more_and_can_be_committed() {
+    let options = ClusterOptions::new(Kind::MariaDb, 2).configuration("limits:\n  transaction_statements: 3\n");
+    let cluster = Cluster::start_with(options, PROXYD).await.unwrap();
+    let mut conn = cluster.client().await.unwrap();
+    run(&mut conn, &["CREATE TABLE bounded (a INT)", "BEGIN"]).await;
+    for _ in 0..3 {
+        run(&mut conn, &["INSERT INTO bounded VALUES (1)"]).await;
+    }
+    for _ in 0..2 {
+        assert_eq!(failing(&mut conn, "INSERT INTO bounded VALUES (2)").await, 1197);
+    }
+    assert_eq!(one(&mut conn, "SELECT COUNT(*) FROM bounded").await, "3");
+    run(&mut conn, &["COMMIT", "INSERT INTO bounded VALUES (3)"]).await;
+    assert_eq!(one(&mut conn, "SELECT GROUP_CONCAT(a) FROM bounded").await, "1,1,1,3");
+    assert_servers_equal(&cluster).await;
 }

@@ -236,6 +236,12 @@ async fn handshakes_that_make_no_sense_are_refused() {
     client.send_packet(b"hello").await;
     let err = client.finish_login().await.unwrap_err();
     assert_eq!((err.code, &err.sql_state), (1043, b"08S01"));
+    // The protocol before 4.1.
+    let mut client = Raw::connect(stage.address).await;
+    client.capabilities.remove(CapabilityFlags::PROTOCOL_41);
+    let payload = client.response("app", "app secret", "caching_sha2_password").encode();
+    client.send_packet(&payload).await;
+    assert_eq!(client.finish_login().await.unwrap_err().code, 1043);
     let mut client = Raw::connect(stage.address).await;
     client.capabilities.remove(CapabilityFlags::SECURE_CONNECTION);
     client.capabilities.remove(CapabilityFlags::PLUGIN_AUTH);
@@ -286,6 +292,25 @@ async fn only_what_both_sides_can_do_is_in_force() {
     let mut client = Raw::login_with(stage.address, "app", "app secret", capabilities).await;
     client.query("anything").await.unwrap();
     assert_eq!(stage.seen.identities.lock().unwrap()[0].capabilities, EVERYDAY);
+}
+
+#[tokio::test]
+async fn what_changes_a_servers_behaviour_is_passed_on() {
+    let flags = CapabilityFlags::NO_SCHEMA
+        | CapabilityFlags::ODBC
+        | CapabilityFlags::IGNORE_SPACE
+        | CapabilityFlags::INTERACTIVE
+        | CapabilityFlags::CAN_HANDLE_EXPIRED_PASSWORDS;
+    for facts in [mysql(), mariadb()] {
+        let stage = Stage::with(facts, |_| {}).await;
+        let mut client = Raw::login_with(stage.address, "app", "app secret", EVERYDAY | flags).await;
+        client.query("anything").await.unwrap();
+        let mut plain = Raw::login_with(stage.address, "app", "app secret", EVERYDAY).await;
+        plain.query("anything").await.unwrap();
+        let identities = stage.seen.identities.lock().unwrap();
+        assert_eq!(identities[0].capabilities & flags, flags);
+        assert_eq!((identities[1].capabilities & flags).0, 0);
+    }
 }
 
 #[tokio::test]
