@@ -218,6 +218,14 @@ async fn row_by_row(place: Place, capabilities: CapabilityFlags) -> Notes {
     )
     .await;
     p.query(ALL).await;
+    p.query("LOCK TABLES bulk WRITE").await;
+    p.query("UPDATE bulk SET n = id").await;
+    p.send("half of it under a table lock", &bulk(update, 0, &PAIR, &half))
+        .await;
+    p.bulk(INSERT, &PAIR, &[&[T("locked"), N(5)], &[T("too"), N(6)]]).await;
+    p.query("SELECT LAST_INSERT_ID()").await;
+    p.query("UNLOCK TABLES").await;
+    p.query(ALL).await;
     p.query("SET autocommit = 0").await;
     p.bulk(INSERT, &PAIR, &[&[T("e"), N(5)], &[T("f"), N(6)]]).await;
     p.query("ROLLBACK").await;

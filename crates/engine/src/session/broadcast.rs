@@ -261,7 +261,7 @@ fn stopped_in_the_middle(statement: &Statement, outcome: &Outcome) -> bool {
         Class::Ddl => drops_several(statement),
         // A single query is atomic whatever it calls.
         Class::Unknown => !is_query,
-        _ => false,
+        _ => statement.may_fail_half_way(),
     };
     // Lock wait, deadlock, interrupted, and the two servers' statement time limits (ER_QUERY_TIMEOUT, ER_STATEMENT_TIMEOUT).
     may_be_partial
