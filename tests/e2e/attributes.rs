@@ -1,11 +1,12 @@
 //! MySQL's query attributes: packets with them, as a single server answers them, and writes that read them.
 
+use grove_testkit::equality::assert_servers_equal;
 use grove_testkit::raw_client::EVERYDAY;
-use grove_testkit::{Kind, RawClient};
+use grove_testkit::{Cluster, Kind, RawClient};
 use grove_wire::CapabilityFlags;
 use grove_wire::command::{COM_QUERY, COM_STMT_EXECUTE};
 
-use crate::stage::{Notes, Place, Stage};
+use crate::stage::{Notes, PROXYD, Place, Stage};
 
 const ATTRIBUTES: CapabilityFlags = CapabilityFlags(EVERYDAY.0 | CapabilityFlags::QUERY_ATTRIBUTES.0);
 
@@ -316,4 +317,40 @@ async fn query_attributes_are_read_as_a_mysql_server_does() {
         stage.same_as_direct(|place| writes(place, capabilities)).await;
     }
     stage.same_as_direct(malformed).await;
+}
+
+/// What the lost server alone was sent is sent to the others with its attributes.
+#[tokio::test]
+async fn a_transaction_with_query_attributes_survives_the_lead() {
+    let cluster = Cluster::start(Kind::MySql, 3, PROXYD).await.unwrap();
+    let mut client = Place::of(&cluster).raw(ATTRIBUTES).await;
+    for sql in [
+        "INSTALL COMPONENT 'file://component_query_attributes'",
+        "CREATE TABLE a (id INT AUTO_INCREMENT PRIMARY KEY, t VARCHAR(40))",
+        "BEGIN",
+    ] {
+        client.command(&query(&[], sql)).await.unwrap();
+    }
+    let sql = "INSERT INTO a (t) VALUES (mysql_query_attribute_string('trace'))";
+    let read = "SELECT t, mysql_query_attribute_string('trace') FROM a ORDER BY id";
+    client.command(&query(&[text("trace", "one")], sql)).await.unwrap();
+    client.command(&query(&[text("trace", "read")], read)).await.unwrap();
+    let insert = "INSERT INTO a (t) VALUES (CONCAT(?, mysql_query_attribute_string('trace')))";
+    let (id, _) = client.prepare(insert).await.unwrap();
+    let traced = execution(id, &[text("", "two "), text("trace", "x")], true);
+    client.command(&traced).await.unwrap();
+    cluster.lead().await.unwrap().kill().await;
+    client.command(&query(&[text("trace", "three")], sql)).await.unwrap();
+    client
+        .command(&execution(id, &[text("", "untraced")], false))
+        .await
+        .unwrap();
+    client.command(&traced).await.unwrap();
+    client.command(&query(&[], "COMMIT")).await.unwrap();
+    let all = "SELECT GROUP_CONCAT(COALESCE(t, 'none') ORDER BY id) FROM a";
+    let rows = client.command(&query(&[], all)).await.unwrap();
+    let expected = b"one,two x,three,none,two x";
+    assert!(rows.iter().any(|row| row.ends_with(expected)), "{rows:?}");
+    assert_eq!(cluster.online().await.unwrap().len(), 2);
+    assert_servers_equal(&cluster).await;
 }

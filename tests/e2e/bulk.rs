@@ -374,3 +374,35 @@ async fn a_bulk_update_that_waits_in_vain_leaves_nothing_anywhere() {
     assert_all_online(&cluster).await;
     assert_servers_equal(&cluster).await;
 }
+
+/// The servers that are left have the open transaction, and are told the types that only the lost one was sent.
+#[tokio::test]
+async fn a_transaction_of_bulk_executions_survives_the_lead() {
+    let cluster = Cluster::start(Kind::MariaDb, 3, PROXYD).await.unwrap();
+    let mut client = Place::of(&cluster).raw(BULK).await;
+    client
+        .query("CREATE TABLE bulk (id INT AUTO_INCREMENT PRIMARY KEY, t VARCHAR(20) UNIQUE, n BIGINT)")
+        .await
+        .unwrap();
+    let (insert, _) = client.prepare(INSERT).await.unwrap();
+    let (update, _) = client.prepare("UPDATE bulk SET t = ? WHERE n = ?").await.unwrap();
+    client.query("BEGIN").await.unwrap();
+    let first = bulk(insert, SEND_TYPES, &PAIR, &[&[T("a"), N(1)], &[T("b"), N(2)]]);
+    assert_eq!(client.command(&first).await.unwrap()[0][..3], [0, 2, 1]);
+    let half = bulk(update, SEND_TYPES, &PAIR, &[&[T("c"), N(1)], &[T("c"), N(2)]]);
+    let failed = client.command(&half).await.unwrap();
+    assert_eq!(error_of(&failed[0]).map(|error| error.code), Some(1062));
+    cluster.lead().await.unwrap().kill().await;
+    let second = bulk(insert, 0, &PAIR, &[&[T("d"), N(3)], &[T("e"), N(4)]]);
+    assert_eq!(client.command(&second).await.unwrap()[0][..2], [0, 2]);
+    let rest = bulk(update, 0, &PAIR, &[&[T("f"), N(3)]]);
+    assert_eq!(client.command(&rest).await.unwrap()[0][..2], [0, 1]);
+    client.query("COMMIT").await.unwrap();
+    let rows = client
+        .query("SELECT GROUP_CONCAT(t ORDER BY n) FROM bulk")
+        .await
+        .unwrap();
+    assert!(rows.iter().any(|row| row[..] == *b"\x07c,b,f,e"), "{rows:?}");
+    assert_eq!(cluster.online().await.unwrap().len(), 2);
+    assert_servers_equal(&cluster).await;
+}
