@@ -140,12 +140,13 @@ async fn inserts(place: Place, capabilities: CapabilityFlags) -> Notes {
     .await;
     p.query("SHOW WARNINGS").await;
     p.query(AFTER).await;
-    // Without DEPRECATE_EOF the packet after the definitions speaks of Grove's own transaction.
-    if capabilities.contains(CapabilityFlags::DEPRECATE_EOF) {
-        let returning = "INSERT INTO bulk (t, n) VALUES (?, ?) RETURNING id, t";
-        p.bulk(returning, &PAIR, &[&[T("o"), N(16)], &[T("p"), N(17)]]).await;
-        p.query("SELECT LAST_INSERT_ID()").await;
-    }
+    let returning = "INSERT INTO bulk (t, n) VALUES (?, ?) RETURNING id, t";
+    p.bulk(returning, &PAIR, &[&[T("o"), N(16)], &[T("p"), N(17)]]).await;
+    p.query("SELECT LAST_INSERT_ID()").await;
+    p.query(
+        "INSERT INTO bulk (t) VALUES ('one') RETURNING id; DELETE FROM bulk WHERE t = 'one' RETURNING t, n; SELECT 1",
+    )
+    .await;
     let twice = [VAR_STRING, LONGLONG, VAR_STRING, LONGLONG];
     p.bulk(
         "INSERT INTO bulk (t, n) VALUES (?, ?), (?, ?)",

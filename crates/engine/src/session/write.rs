@@ -29,6 +29,9 @@ impl<W: World> Session<W> {
         if self.transaction.is_none() {
             self.transaction = Some(self.new_transaction(None));
         }
+        if alone {
+            sink.hide_transaction();
+        }
         let result = self.write_in_transaction(statement, sink, alone).await;
         if !alone {
             return result;
