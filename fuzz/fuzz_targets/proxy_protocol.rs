@@ -1,31 +1,8 @@
 #![no_main]
-//! A reader that takes no more than it is told to comes to the same header as one that has everything, and takes nothing behind it.
+#![allow(dead_code)]
+//! See `checks/proxy_protocol.rs`.
 
-use grove_wire::proxy_protocol::{MAX_LEN, Progress, parse};
-use libfuzzer_sys::fuzz_target;
+#[path = "../checks/mod.rs"]
+mod checks;
 
-fuzz_target!(|input: &[u8]| {
-    let whole = parse(input);
-    let mut there = 0;
-    loop {
-        match parse(&input[..there]) {
-            Ok(Progress::Incomplete { at_least }) => {
-                assert!(at_least > 0 && there + at_least <= MAX_LEN);
-                if there + at_least > input.len() {
-                    assert!(!matches!(whole, Ok(Progress::Complete { .. })));
-                    break;
-                }
-                there += at_least;
-            }
-            Ok(Progress::Complete { client, header_len }) => {
-                assert_eq!(header_len, there);
-                assert_eq!(whole, Ok(Progress::Complete { client, header_len }));
-                break;
-            }
-            Err(error) => {
-                assert_eq!(whole, Err(error));
-                break;
-            }
-        }
-    }
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| checks::proxy_protocol::check(input));

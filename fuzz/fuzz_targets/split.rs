@@ -1,20 +1,8 @@
 #![no_main]
-//! The pieces of every text follow each other and stay whole when they are cut again.
+#![allow(dead_code)]
+//! See `checks/split.rs`.
 
-mod mode;
+#[path = "../checks/mod.rs"]
+mod checks;
 
-use grove_sql::split;
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|input: &[u8]| {
-    let Some((mode, text)) = mode::mode_and_text(input) else { return };
-    let mut end = 0;
-    for piece in split(text, mode) {
-        assert!(piece.start >= end);
-        end = piece.end;
-        let piece = &text[piece];
-        let again = split(piece, mode);
-        assert!(again.is_empty() || again.len() == 1 && again[0] == (0..piece.len()));
-    }
-    assert!(end <= text.len());
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| checks::split::check(input));

@@ -252,3 +252,37 @@ async fn the_command_line_sends_its_password_in_clear_over_tls() {
         "{said}"
     );
 }
+
+/// The plugin ed25519: a server's account has it, and so may a client of Grove.
+#[tokio::test]
+async fn signatures_log_in_on_both_sides() {
+    let options = ClusterOptions::new(Kind::MariaDb, 2).configuration("  - { name: signer, password: secret }\n");
+    let cluster = Cluster::start_with(options, PROXYD).await.unwrap();
+    for server in cluster.servers() {
+        let statements = [
+            "INSTALL SONAME 'auth_ed25519'",
+            "CREATE USER signer IDENTIFIED VIA ed25519 USING PASSWORD('secret')",
+            "GRANT ALL ON app.* TO signer",
+        ];
+        administrate(server.address(), &statements).await;
+    }
+    let grove = cluster.grove_address();
+    let mut conn = log_in(grove, "signer").await.unwrap();
+    run(
+        &mut conn,
+        &["CREATE TABLE signed (id INT)", "INSERT INTO signed VALUES (1)"],
+    )
+    .await;
+    assert_eq!(one(&mut conn, "SELECT CURRENT_USER()").await, "signer@%");
+    for (password, wanted) in [("secret", "1"), ("wrong", "")] {
+        let client = Command::new("mariadb")
+            .args(["--no-defaults", "--default-auth=client_ed25519", "--protocol=tcp"])
+            .args(["-h", "127.0.0.1", "-P", &grove.port().to_string(), "-u", "signer"])
+            .args([&format!("-p{password}"), "-N", "-e", "SELECT id FROM signed", "app"])
+            .output();
+        let output = client.await.unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), wanted, "{errors}");
+        assert_eq!(errors.contains("ERROR 1045"), wanted.is_empty(), "{errors}");
+    }
+}

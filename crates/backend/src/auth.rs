@@ -2,13 +2,13 @@
 //!
 //! Sources: MySQL Internals "Authentication Method" pages; caching_sha2's full path sends the password itself over TLS or a Unix socket, and
 //! encrypted with the server's RSA key otherwise. Invariants: a password never goes in clear over an open connection; the number of rounds is bounded.
-//! Deliberately absent: mysql_old_password, sha256_password, ed25519, dialogs.
+//! Deliberately absent: mysql_old_password, sha256_password, dialogs.
 
 use crate::stream::Secrecy;
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
 use grove_wire::auth::{
-    AUTH_MORE_DATA, CACHING_SHA2_PASSWORD, FAST_AUTH_OK, NATIVE_PASSWORD, PERFORM_FULL_AUTH, REQUEST_PUBLIC_KEY,
-    caching_sha2_password, mask_password, native_password,
+    AUTH_MORE_DATA, CACHING_SHA2_PASSWORD, ED25519, ED25519_CHALLENGE_LEN, FAST_AUTH_OK, NATIVE_PASSWORD,
+    PERFORM_FULL_AUTH, REQUEST_PUBLIC_KEY, caching_sha2_password, ed25519, mask_password, native_password,
 };
 use grove_wire::handshake::AuthSwitchRequest;
 use grove_wire::{CapabilityFlags, ErrPacket};
@@ -25,12 +25,13 @@ const MAX_ROUNDS: u32 = 10;
 pub(crate) enum Plugin {
     Native,
     CachingSha2,
+    Ed25519,
     Clear,
 }
 
 impl Plugin {
     pub fn named(name: &[u8]) -> Option<Self> {
-        [Self::Native, Self::CachingSha2, Self::Clear]
+        [Self::Native, Self::CachingSha2, Self::Ed25519, Self::Clear]
             .into_iter()
             .find(|plugin| plugin.name().as_bytes() == name)
     }
@@ -39,6 +40,7 @@ impl Plugin {
         match self {
             Self::Native => NATIVE_PASSWORD,
             Self::CachingSha2 => CACHING_SHA2_PASSWORD,
+            Self::Ed25519 => ED25519,
             Self::Clear => CLEAR_PASSWORD,
         }
     }
@@ -82,7 +84,8 @@ impl<'a> Authentication<'a> {
     pub fn new(password: &'a [u8], secrecy: Secrecy, plugin: &[u8], challenge: &[u8]) -> Self {
         let plugin = match Plugin::named(plugin) {
             // A greeting cannot lead to a password in clear; only the account's own plugin can ask for it.
-            None | Some(Plugin::Clear) => Plugin::Native,
+            // No greeting has a challenge that is long enough to be signed.
+            None | Some(Plugin::Clear | Plugin::Ed25519) => Plugin::Native,
             Some(plugin) => plugin,
         };
         Self {
@@ -104,6 +107,10 @@ impl<'a> Authentication<'a> {
         match self.plugin {
             Plugin::Native => Ok(native_password(self.password, &self.challenge)),
             Plugin::CachingSha2 => Ok(caching_sha2_password(self.password, &self.challenge)),
+            Plugin::Ed25519 if self.challenge.len() == ED25519_CHALLENGE_LEN => {
+                Ok(ed25519(self.password, &self.challenge))
+            }
+            Plugin::Ed25519 => Err(broken("client_ed25519: the challenge has not 32 bytes")),
             Plugin::Clear if self.secrecy == Secrecy::Encrypted => Ok(self.password_with_nul()),
             Plugin::Clear => Err(broken("the account wants the password in clear, which needs TLS")),
         }
@@ -269,6 +276,8 @@ mod tests {
         let refused = login.on_packet(&err.encode(CapabilityFlags::PROTOCOL_41));
         assert_eq!(refused, Err(AuthError::Refused(err)));
         assert!(begin(Secrecy::Open).on_packet(&[0xFE]).is_err());
+        assert!(begin(Secrecy::Open).on_packet(&switch_to("parsec")).is_err());
+        // Its challenge has 32 bytes, not 20.
         assert!(begin(Secrecy::Open).on_packet(&switch_to("client_ed25519")).is_err());
         assert!(begin(Secrecy::Open).on_packet(&[]).is_err());
         let mut login = begin(Secrecy::Open);

@@ -19,6 +19,7 @@ mod input;
 mod leg;
 mod locks;
 mod login;
+mod phase;
 mod servers;
 mod stream;
 mod tls;

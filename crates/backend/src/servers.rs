@@ -6,9 +6,10 @@ use crate::dialer::Dialer;
 use crate::facts::Probe;
 use crate::leg::{MysqlLeg, query};
 use crate::locks::LockWaits;
+use crate::phase;
 use bytes::Bytes;
 use grove_config::{Backend, Timeouts};
-use grove_engine::io::{BackendId, Discard, Identity, KillKind, Leg, LegError, ServerFacts, Servers};
+use grove_engine::io::{BackendId, Discard, Identity, KillKind, Leg, LegError, Phase, ServerFacts, Servers};
 use grove_wire::ReplyShape;
 use grove_wire::query_attributes::laid_out;
 use std::sync::Arc;
@@ -82,6 +83,10 @@ impl Servers for MysqlServers {
     async fn blockers(&self, backend: BackendId, thread_id: u32) -> Result<Vec<u32>, LegError> {
         let server = self.server(backend)?;
         server.lock_waits.blockers_of(&server.control, thread_id).await
+    }
+
+    async fn phase(&self, backend: BackendId, thread_id: u32) -> Result<Phase, LegError> {
+        phase::of(&self.server(backend)?.control, thread_id).await
     }
 
     async fn kill(&self, backend: BackendId, thread_id: u32, kind: KillKind) -> Result<(), LegError> {

@@ -4,9 +4,15 @@
 //! next statement, because the server would apply the kill to that one instead: [`Running::end`] waits for it.
 
 use crate::group::Group;
-use crate::io::{BackendId, KillKind, Servers, World};
+use crate::io::{BackendId, Clock, KillKind, LegError, Phase, Servers, World};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
+
+/// Between two questions whether a statement has begun to work.
+const OPENING_PAUSE: Duration = Duration::from_millis(5);
+/// A statement that opens its tables for longer does not do so by itself: something holds it up, and it must be stopped.
+const LONGEST_OPENING: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Activity {
@@ -19,6 +25,18 @@ enum Activity {
     Killing,
     /// A kill has been delivered, to the server or to the gate's queue.
     Killed,
+    /// A kill was sent to the server, which has not answered: it may still come.
+    KillUnanswered,
+}
+
+/// What became of the kills of a statement that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kill {
+    None,
+    /// The server may hold it for its next command.
+    Delivered,
+    /// It may come at any time, so the connection cannot be used again.
+    Unanswered,
 }
 
 /// What the session is doing. Shared between the session and its interrupters only.
@@ -48,8 +66,8 @@ impl Running {
         self.set(Activity::Gate);
     }
 
-    /// The statement has ended. Waits while a kill is on its way; true if one was delivered, so that the server may still hold it.
-    pub async fn end(&self) -> bool {
+    /// The statement has ended. Waits while a kill is on its way.
+    pub async fn end(&self) -> Kill {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -60,7 +78,11 @@ impl Running {
                     Activity::Killing => {}
                     ended => {
                         *activity = Activity::Idle;
-                        return ended == Activity::Killed;
+                        return match ended {
+                            Activity::Killed => Kill::Delivered,
+                            Activity::KillUnanswered => Kill::Unanswered,
+                            _ => Kill::None,
+                        };
                     }
                 }
             }
@@ -137,31 +159,62 @@ impl<W: World> Interrupter<W> {
                     *activity = Activity::Killed;
                     None
                 }
-                Activity::Idle | Activity::Killing | Activity::Killed => return,
+                Activity::Idle | Activity::Killing | Activity::Killed | Activity::KillUnanswered => return,
             }
         };
-        let delivery = Delivery(&self.running);
-        if let Some((backend, thread_id)) = target {
-            let killed = self
-                .group
-                .world
-                .servers()
-                .kill(backend, thread_id, KillKind::Query)
-                .await;
-            if let Err(error) = killed {
-                tracing::warn!(backend = self.group.name(backend), %error, "a statement could not be killed");
-            }
+        let Some((backend, thread_id)) = target else {
+            self.running.changed.notify_waiters();
+            return;
+        };
+        let mut delivery = Delivery {
+            running: &self.running,
+            result: Activity::KillUnanswered,
+        };
+        match kill_statement(&self.group, backend, thread_id).await {
+            Ok(true) => delivery.result = Activity::Killed,
+            Ok(false) => delivery.result = Activity::Statement(backend, thread_id),
+            Err(error) => tracing::warn!(backend = self.group.name(backend), %error, "a kill was not answered"),
         }
-        drop(delivery);
     }
 }
 
-/// Marks the kill as delivered, also when the interrupter's future is dropped: the session must not wait for ever.
-struct Delivery<'a>(&'a Running);
+/// Stops the statement that a connection runs, once it works: see [`Phase`]. Nobody may begin another statement there meanwhile. False if there was
+/// nothing to stop, or if that is not known. An error says that a kill was sent and not answered: it may still come and hit what runs there then, so the connection cannot be used again.
+pub(crate) async fn kill_statement<W: World>(
+    group: &Group<W>,
+    backend: BackendId,
+    thread_id: u32,
+) -> Result<bool, LegError> {
+    let (clock, servers) = (group.world.clock(), group.world.servers());
+    let begun = clock.now();
+    let mut was_idle = false;
+    loop {
+        match servers.phase(backend, thread_id).await {
+            Ok(Phase::Idle) if was_idle => return Ok(false),
+            // It may not have read the statement yet, which is on its way.
+            Ok(Phase::Idle) => was_idle = true,
+            Ok(Phase::Opening) if clock.now().saturating_sub(begun) < LONGEST_OPENING => {}
+            Ok(Phase::Opening | Phase::Working) => {
+                return servers.kill(backend, thread_id, KillKind::Query).await.map(|()| true);
+            }
+            Err(error) => {
+                tracing::warn!(backend = group.name(backend), %error, "a statement is not killed: what it does is not known");
+                return Ok(false);
+            }
+        }
+        clock.sleep(OPENING_PAUSE).await;
+    }
+}
+
+/// Says what became of the kill, also when the interrupter's future is dropped: the session must not wait for ever.
+struct Delivery<'a> {
+    running: &'a Running,
+    result: Activity,
+}
 
 impl Drop for Delivery<'_> {
     fn drop(&mut self) {
-        self.0.set(Activity::Killed);
+        self.running.set(self.result);
     }
 }
 
@@ -181,8 +234,15 @@ mod tests {
         };
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(!ending.is_finished());
-        drop(Delivery(&running));
-        assert!(ending.await.unwrap(), "the session must know that a kill was delivered");
-        assert!(!running.end().await, "the kill is forgotten with its statement");
+        drop(Delivery {
+            running: &running,
+            result: Activity::Killed,
+        });
+        assert_eq!(ending.await.unwrap(), Kill::Delivered);
+        assert_eq!(
+            running.end().await,
+            Kill::None,
+            "the kill is forgotten with its statement"
+        );
     }
 }

@@ -104,6 +104,18 @@ pub enum KillKind {
     Connection,
 }
 
+/// What a server says that one of its connections is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing, or there is no such connection.
+    Idle,
+    /// It begins a statement: it opens tables and reads definitions. `KILL QUERY` must not come now: MariaDB 10.11 keeps a trigger that it has
+    /// read half, and refuses the table to everybody with 1064 from then on.
+    Opening,
+    /// It executes a statement, or waits for a lock.
+    Working,
+}
+
 /// What a probe learns about a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFacts {
@@ -141,7 +153,9 @@ pub trait Servers: Send + Sync + 'static {
     fn probe(&self, backend: BackendId) -> impl Future<Output = Result<ServerFacts, LegError>> + Send;
     /// Who holds the lock that connection `thread_id` waits for: server connection ids, empty if none or unknown.
     fn blockers(&self, backend: BackendId, thread_id: u32) -> impl Future<Output = Result<Vec<u32>, LegError>> + Send;
-    /// Stops what connection `thread_id` runs.
+    /// What connection `thread_id` is doing.
+    fn phase(&self, backend: BackendId, thread_id: u32) -> impl Future<Output = Result<Phase, LegError>> + Send;
+    /// Stops what connection `thread_id` runs. `KILL QUERY` only as [`Phase`] allows it. After an error it may still come.
     fn kill(
         &self,
         backend: BackendId,

@@ -16,6 +16,7 @@ mod leg;
 mod local_file;
 mod member;
 mod order;
+mod savepoints;
 mod session;
 mod settings;
 mod state;

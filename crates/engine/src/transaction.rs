@@ -4,11 +4,14 @@ use crate::fate::Fate;
 use crate::follower::{Executed, Opening};
 use crate::gate::Hold;
 use crate::io::{BackendId, ClientReply, ReplySink};
+use crate::savepoints::Savepoints;
 use crate::state::Isolation;
 use crate::statement::Statement;
 use bytes::Bytes;
 use grove_recovery_log::{LoggedStatement, WriteUnit};
+use grove_sql::Analysis;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use xxhash_rust::xxh3::Xxh3;
 
 /// A transaction: explicit, begun by `autocommit=0`, or wrapped around one autocommit write.
@@ -23,6 +26,8 @@ pub(crate) struct Transaction {
     pub opening: Opening,
     /// Savepoints and writes, in order.
     pub entries: Vec<Arc<Executed>>,
+    /// Where among `entries` its savepoints are.
+    pub savepoints: Savepoints,
     /// Bytes of `entries`.
     pub len: usize,
     /// Version of the session state that the followers' legs have after `entries`.
@@ -50,6 +55,7 @@ impl Transaction {
             begin,
             opening: Opening::default(),
             entries: Vec::new(),
+            savepoints: Savepoints::default(),
             len: 0,
             state_version: 0,
             reads: ReadLog::default(),
@@ -61,15 +67,33 @@ impl Transaction {
         }
     }
 
-    pub fn write_unit(&self) -> WriteUnit {
-        let logged = |executed: &Arc<Executed>| LoggedStatement {
-            body: executed.body.logged(),
-            context: executed.context.clone(),
-            outcome: executed.outcome.clone(),
-        };
-        WriteUnit {
-            statements: self.entries.iter().map(logged).collect(),
+    /// A statement about savepoints has succeeded on the lead. Before it is added to `entries`, and before anybody is told that the transaction is
+    /// still open there: entries that it takes back are marked. A server that warns has kept some of their changes (tables without transactions).
+    pub fn note_savepoint(&mut self, analysis: &Analysis, warns: bool) {
+        let undone = self.savepoints.note(analysis, self.entries.len());
+        if !warns {
+            let undone = self.entries.get(undone).unwrap_or_default();
+            undone
+                .iter()
+                .for_each(|entry| entry.undone.store(true, Ordering::SeqCst));
         }
+    }
+
+    /// What commits: without what was taken back, whose words about the session go with the statement behind it.
+    pub fn write_unit(&self) -> WriteUnit {
+        let (mut statements, mut context) = (Vec::new(), Vec::new());
+        for executed in &self.entries {
+            context.extend(executed.context.iter().cloned());
+            if executed.can_be_undone && executed.is_undone() {
+                continue;
+            }
+            statements.push(LoggedStatement {
+                body: executed.body.logged(),
+                context: std::mem::take(&mut context),
+                outcome: executed.outcome.clone(),
+            });
+        }
+        WriteUnit { statements }
     }
 }
 

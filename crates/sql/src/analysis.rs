@@ -182,6 +182,8 @@ impl TouchedTables {
 /// Facts about a statement that decide how it can be replicated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AnalysisFlags {
+    /// NEXTVAL, NEXT VALUE FOR or SETVAL: a ROLLBACK does not take them back.
+    pub advances_sequence: bool,
     /// NOW(), CURDATE, SYSDATE(), UNIX_TIMESTAMP() and the like.
     pub reads_clock: bool,
     /// SYSDATE(), which SET TIMESTAMP does not cover.

@@ -73,6 +73,7 @@ impl Facts {
     }
 
     pub fn advance_sequence(&mut self, sequence: TableName) {
+        self.flags.advances_sequence = true;
         if self.sequences.len() < MOST_NAMES {
             self.sequences.push(sequence);
         } else {

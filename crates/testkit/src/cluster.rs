@@ -259,13 +259,23 @@ impl Cluster {
         }
         text
     }
+
+    /// Lets the logs stay when the cluster is dropped, as after a panic.
+    pub fn keep_logs(&mut self) {
+        self.directory.keep_logs();
+    }
+
+    /// What a heavy cluster's servers executed on the table of the first statement that was answered differently; empty if none was.
+    pub fn trace_of_difference(&self) -> String {
+        trace::of_difference(self.directory.path(), self.servers())
+    }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}", self.log_tails(60));
-            eprintln!("{}", trace::of_difference(self.directory.path(), self.servers()));
+            eprintln!("{}", self.trace_of_difference());
         }
     }
 }

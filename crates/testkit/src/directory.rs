@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context;
 
-/// Removed when dropped, except after a panic: then the logs stay and only the servers' data goes.
+/// Removed when dropped, except after a panic or when asked for: then the logs stay and only the servers' data goes.
 #[derive(Debug)]
 pub struct TestDirectory {
     path: PathBuf,
+    keeps_logs: bool,
 }
 
 impl TestDirectory {
@@ -20,7 +21,12 @@ impl TestDirectory {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = std::env::temp_dir().join(format!("grove-{}-{number}", std::process::id()));
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => {
+                    return Ok(Self {
+                        path,
+                        keeps_logs: false,
+                    });
+                }
                 // Left behind by an earlier process with the same id.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error).with_context(|| format!("create {}", path.display())),
@@ -31,6 +37,11 @@ impl TestDirectory {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Lets the logs stay.
+    pub(crate) fn keep_logs(&mut self) {
+        self.keeps_logs = true;
     }
 
     fn remove_data_only(&self) {
@@ -45,7 +56,7 @@ impl TestDirectory {
 
 impl Drop for TestDirectory {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || self.keeps_logs {
             self.remove_data_only();
             eprintln!("the logs are in {}", self.path.display());
         } else {

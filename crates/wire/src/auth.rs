@@ -1,10 +1,13 @@
-//! Authentication plugins: `mysql_native_password` and `caching_sha2_password`, as functions of password and challenge;
+//! Authentication plugins: `mysql_native_password`, `caching_sha2_password` and `client_ed25519`, as functions of password and challenge;
 //! `mysql_clear_password` by its name, because its answer is the password with a NUL behind it.
 //!
-//! Sources: MySQL Internals "Secure Password Authentication" and "Caching SHA-2 pluggable authentication". RSA is the caller's.
+//! Sources: MySQL Internals "Secure Password Authentication" and "Caching SHA-2 pluggable authentication"; MariaDB "Authentication Plugin - ed25519". RSA
+//! is the caller's.
 
+use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign};
+use ed25519_dalek::{Signature, VerifyingKey};
 use sha1::{Digest, Sha1};
-use sha2::Sha256;
+use sha2::{Sha256, Sha512};
 
 /// Name of the old default plugin.
 pub const NATIVE_PASSWORD: &str = "mysql_native_password";
@@ -13,6 +16,11 @@ pub const CACHING_SHA2_PASSWORD: &str = "caching_sha2_password";
 
 /// Name of the plugin that sends the password itself.
 pub const CLEAR_PASSWORD: &str = "mysql_clear_password";
+
+/// Name of MariaDB's plugin with signatures.
+pub const ED25519: &str = "client_ed25519";
+/// Length of its challenge, in bytes; no NUL follows it.
+pub const ED25519_CHALLENGE_LEN: usize = 32;
 
 /// First byte of an AuthMoreData packet.
 pub const AUTH_MORE_DATA: u8 = 0x01;
@@ -45,11 +53,30 @@ pub fn caching_sha2_password(password: &[u8], challenge: &[u8]) -> Vec<u8> {
     once.iter().zip(mask).map(|(a, b)| a ^ b).collect()
 }
 
+/// The answer of `client_ed25519`: the challenge, signed with the key that SHA512(password) is expanded to (RFC 8032 hashes a seed of 32 bytes instead).
+pub fn ed25519(password: &[u8], challenge: &[u8]) -> Vec<u8> {
+    let secret = ed25519_secret(password);
+    raw_sign::<Sha512>(&secret, challenge, &VerifyingKey::from(&secret))
+        .to_bytes()
+        .to_vec()
+}
+
+/// Whether `response` is the answer of `client_ed25519` to `challenge`.
+pub fn is_ed25519(password: &[u8], challenge: &[u8], response: &[u8]) -> bool {
+    let key = VerifyingKey::from(&ed25519_secret(password));
+    Signature::from_slice(response).is_ok_and(|signature| key.verify_strict(challenge, &signature).is_ok())
+}
+
+fn ed25519_secret(password: &[u8]) -> ExpandedSecretKey {
+    ExpandedSecretKey::from_bytes(&Sha512::digest(password).into())
+}
+
 /// The answer of the named plugin, if it is known.
 pub fn answer(plugin: &[u8], password: &[u8], challenge: &[u8]) -> Option<Vec<u8>> {
     match plugin {
         b"" | b"mysql_native_password" => Some(native_password(password, challenge)),
         b"caching_sha2_password" => Some(caching_sha2_password(password, challenge)),
+        b"client_ed25519" => Some(ed25519(password, challenge)),
         _ => None,
     }
 }
@@ -99,6 +126,17 @@ mod tests {
             .map(|(a, b)| a ^ b)
             .collect();
         assert_eq!(Sha256::digest(once), stored);
+    }
+
+    #[test]
+    fn a_signature_is_checked_with_its_password_and_challenge() {
+        let challenge = [7; ED25519_CHALLENGE_LEN];
+        let signature = ed25519(b"secret", &challenge);
+        assert!(is_ed25519(b"secret", &challenge, &signature));
+        assert!(!is_ed25519(b"secrets", &challenge, &signature));
+        assert!(!is_ed25519(b"secret", &[8; ED25519_CHALLENGE_LEN], &signature));
+        assert!(!is_ed25519(b"secret", &challenge, &signature[1..]));
+        assert!(is_ed25519(b"", &challenge, &ed25519(b"", &challenge)));
     }
 
     #[test]

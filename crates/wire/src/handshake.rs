@@ -225,14 +225,26 @@ impl AuthSwitchRequest {
         reader.u8("auth switch header")?;
         let plugin = reader.nul_bytes("plugin")?.to_vec();
         let challenge = reader.rest();
-        let challenge = challenge.strip_suffix(&[0]).unwrap_or(challenge).to_vec();
-        Ok(Self { plugin, challenge })
+        let text = match ends_with_nul(&plugin) {
+            true => challenge.strip_suffix(&[0]),
+            false => None,
+        };
+        Ok(Self {
+            challenge: text.unwrap_or(challenge).to_vec(),
+            plugin,
+        })
     }
 
     /// The payload.
     pub fn encode(&self) -> Vec<u8> {
-        [&[0xFE][..], &self.plugin, &[0], &self.challenge, &[0]].concat()
+        let end: &[u8] = if ends_with_nul(&self.plugin) { &[0] } else { &[] };
+        [&[0xFE][..], &self.plugin, &[0], &self.challenge, end].concat()
     }
+}
+
+/// Challenges are text with a NUL behind it, but for the one that is signed.
+fn ends_with_nul(plugin: &[u8]) -> bool {
+    plugin != crate::auth::ED25519.as_bytes()
 }
 
 /// COM_CHANGE_USER.

@@ -21,6 +21,7 @@ impl<W: World> Follower<W> {
         match undo(&self.opening, &self.identity.database, &changed) {
             Some(statements) => {
                 self.executed = 0;
+                self.passed_over.clear();
                 self.tainted.clear();
                 if let Err(error) = self.roll_back(&statements).await {
                     self.reconnect(error).await?;
@@ -74,6 +75,7 @@ impl<W: World> Follower<W> {
         let opened = open_leg(&self.group, &self.identity, &self.opening, backend).await;
         self.leg = opened.map_err(|again| self.give_up(&format!("{error}; a new connection failed: {again}")))?;
         self.executed = 0;
+        self.passed_over.clear();
         self.tainted.clear();
         self.register();
         Ok(())

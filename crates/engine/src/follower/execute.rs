@@ -1,9 +1,9 @@
 //! Executing what the lead has answered, one statement after the other, and who waits for whom meanwhile.
 
 use super::{Executed, Follower};
-use crate::interrupt::Running;
-use crate::io::{Clock, Discard, KillKind, LegError, Servers, World};
-use crate::statement::{outcome_of, query_payload};
+use crate::interrupt::{Running, kill_statement};
+use crate::io::{Clock, Discard, LegError, World};
+use crate::statement::{outcome_of, query_payload, set_last_insert_id};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +29,16 @@ impl<W: World> Follower<W> {
             if self.fate.is_abandoned() {
                 return self.leave_undone().await;
             }
+            if self.pass_over_undone() {
+                continue;
+            }
+            let begins = !self.leg.in_transaction;
             let step = match self.execute_next().await {
                 Ok(step) => step,
+                Err(LegError::Protocol(reason)) if begins => {
+                    // If it was the BEGIN that was refused, then the statement behind it has committed by itself.
+                    return Err(self.give_up(&format!("whether a transaction was begun here is not known: {reason}")));
+                }
                 Err(error @ (LegError::Lost(_) | LegError::Protocol(_))) => {
                     attempts += 1;
                     if attempts > MOST_ATTEMPTS {
@@ -65,13 +73,29 @@ impl<W: World> Follower<W> {
         Ok(())
     }
 
-    fn flight(&self) -> (Vec<Bytes>, Arc<Executed>) {
+    /// Leaves the next entry out if the lead has taken it back; the ROLLBACK TO SAVEPOINT that did so is still to come. What it says about the
+    /// session goes with the entry behind it.
+    fn pass_over_undone(&mut self) -> bool {
+        let (executed, share) = &mut self.entries[self.executed];
+        if !(executed.can_be_undone && executed.is_undone()) {
+            return false;
+        }
+        *share = None;
+        self.passed_over.extend(executed.context.iter().cloned());
+        self.passed_over
+            .extend(executed.last_insert_id().map(set_last_insert_id));
+        self.executed += 1;
+        true
+    }
+
+    fn flight(&mut self) -> (Vec<Bytes>, Arc<Executed>) {
         let executed = Arc::clone(&self.entries[self.executed].0);
         let mut prelude = if self.leg.in_transaction {
             Vec::new()
         } else {
             self.opening.begin.clone()
         };
+        prelude.append(&mut self.passed_over);
         prelude.extend(executed.context.iter().cloned());
         if let Some(id) = executed.generated_id {
             let first = id.saturating_sub(self.shift_here());
@@ -96,6 +120,7 @@ impl<W: World> Follower<W> {
         restart.owes(is_new.then_some(lead));
         let running = Running::default();
         let mut told_to_restart = false;
+        let mut late_kill = None;
         let mut patience = group.settings.follower_lock_wait;
         let began = group.world.clock().now();
         let reply = {
@@ -113,13 +138,13 @@ impl<W: World> Follower<W> {
                     () = &mut stop, if !told_to_restart => {
                         told_to_restart = true;
                         // The leg waits itself; only the server can wake it.
-                        let _ = group.world.servers().kill(backend, thread_id, KillKind::Query).await;
+                        late_kill = kill_statement(&group, backend, thread_id).await.err();
                     }
                     () = group.world.clock().sleep(patience) => {
                         patience = (patience * 2).min(Duration::from_secs(5));
                         if told_to_restart {
                             // The kill did not get through.
-                            let _ = group.world.servers().kill(backend, thread_id, KillKind::Query).await;
+                            late_kill = late_kill.or(kill_statement(&group, backend, thread_id).await.err());
                             continue;
                         }
                         let is_late = lead != backend && group.view().lead == backend;
@@ -133,10 +158,14 @@ impl<W: World> Follower<W> {
             }
         };
         let outcome = outcome_of(&reply.reply);
+        if let Some(error) = late_kill {
+            // It may still come, and hit what is executed next on this connection.
+            return Err(LegError::Lost(format!("a kill was not answered: {error}")));
+        }
         if told_to_restart {
             return Ok(Step::StartOver(Duration::ZERO));
         }
-        self.judge(&executed, outcome).await
+        self.judge(&executed, &reply, outcome).await
     }
 
     /// Counts a lock wait timeout; an error when there have been enough of them.

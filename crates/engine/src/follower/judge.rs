@@ -4,13 +4,18 @@ use super::execute::Step;
 use super::{Executed, Follower};
 use crate::fate::Fate;
 use crate::group::Group;
-use crate::io::{Entropy, LegError, World};
+use crate::io::{Entropy, LegError, LegReply, World};
 use crate::statement::insert_id;
 use grove_recovery_log::{Outcome, ResultOutcome};
 use std::time::Duration;
 
 impl<W: World> Follower<W> {
-    pub(super) async fn judge(&mut self, executed: &Executed, mut outcome: Outcome) -> Result<Step, LegError> {
+    pub(super) async fn judge(
+        &mut self,
+        executed: &Executed,
+        reply: &LegReply,
+        mut outcome: Outcome,
+    ) -> Result<Step, LegError> {
         if let Some(ResultOutcome::Err { code }) = outcome.results.last() {
             let code = *code;
             if code == 1205 && Some(&ResultOutcome::Err { code }) != executed.outcome.results.last() {
@@ -44,11 +49,17 @@ impl<W: World> Follower<W> {
         if executed.outcome.in_transaction && !outcome.in_transaction {
             return Ok(Step::StartOver(Duration::ZERO));
         }
-        self.answered_differently(executed, &outcome).await
+        let message = reply.reply.err().map(|err| String::from_utf8_lossy(&err.message));
+        self.answered_differently(executed, &outcome, message.as_deref()).await
     }
 
     /// Evicts the server, if the lead's answer counts.
-    async fn answered_differently(&mut self, executed: &Executed, outcome: &Outcome) -> Result<Step, LegError> {
+    async fn answered_differently(
+        &mut self,
+        executed: &Executed,
+        outcome: &Outcome,
+        message: Option<&str>,
+    ) -> Result<Step, LegError> {
         let lead_gone = self.group.gone(executed.lead);
         // None of these futures loses anything when it is dropped.
         let abandoned = tokio::select! {
@@ -61,6 +72,10 @@ impl<W: World> Follower<W> {
         if abandoned {
             return Ok(Step::StartOver(Duration::ZERO));
         }
+        if executed.is_undone() {
+            // The lead has taken it back, and others may have overtaken it here. Whatever it did, the ROLLBACK TO SAVEPOINT behind it undoes.
+            return Ok(Step::Executed);
+        }
         if !self.group.is_online(executed.lead) {
             // Nobody can say any more who was right, and no connection will execute it as the client was told.
             self.fate.doom();
@@ -71,8 +86,10 @@ impl<W: World> Follower<W> {
             .take(300)
             .collect();
         let reason = format!(
-            "answered differently from the lead: {:?} instead of {:?} to: {statement}",
-            outcome.results, executed.outcome.results
+            "answered differently from the lead: {:?}{} instead of {:?} to: {statement}",
+            outcome.results,
+            message.map(|message| format!(" ({message})")).unwrap_or_default(),
+            executed.outcome.results
         );
         Err(self.give_up(&reason))
     }

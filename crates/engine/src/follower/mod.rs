@@ -21,7 +21,7 @@ use crate::io::{BackendId, Identity, LegError, Servers, World};
 use crate::leg::OpenLeg;
 use crate::order::Share;
 use crate::state::StateKey;
-use crate::statement::Body;
+use crate::statement::{Body, insert_id};
 use again::open_leg;
 use bytes::Bytes;
 use grove_recovery_log::Outcome;
@@ -51,6 +51,22 @@ pub(crate) struct Executed {
     pub traces: Vec<StateKey>,
     /// Whether it makes or drops temporary tables: a ROLLBACK keeps them.
     pub defines_temporary_tables: bool,
+    /// Whether nothing stays of it after a ROLLBACK TO SAVEPOINT, apart from what the session itself knows.
+    pub can_be_undone: bool,
+    /// The lead has taken it back with ROLLBACK TO SAVEPOINT, and may have released its locks: others may have overtaken it since.
+    pub undone: AtomicBool,
+}
+
+impl Executed {
+    pub fn is_undone(&self) -> bool {
+        self.undone.load(Ordering::SeqCst)
+    }
+
+    /// LAST_INSERT_ID() after it, if it changes that.
+    fn last_insert_id(&self) -> Option<u64> {
+        self.generated_id
+            .or(Some(insert_id(&self.outcome)).filter(|&id| id > 0))
+    }
 }
 
 /// What a transaction needs to be begun again, on its connection or on a fresh one.
@@ -81,6 +97,8 @@ pub(crate) struct Follower<W: World> {
     restart: Restart,
     /// Whether it waits for its session with everything executed.
     rest: Arc<AtomicBool>,
+    /// What undone entries, which are not executed, would have told the leg.
+    passed_over: Vec<Bytes>,
     /// Session state that changed here outside the entries.
     tainted: Vec<StateKey>,
     /// An entry, by its place, whose forced insert id must be lower than the lead's first generated one, and by how much.
@@ -110,6 +128,7 @@ impl<W: World> Follower<W> {
             restart: Restart::new(&fate),
             rest: Arc::default(),
             fate,
+            passed_over: Vec::new(),
             tainted: Vec::new(),
             insert_id_shift: None,
             started_over: false,

@@ -137,7 +137,7 @@ impl<W: World> Broadcast<W> {
         };
         drop(pipe);
         let outcome = outcome_of(&reply.reply);
-        if stopped_in_the_middle(&self.statement, &outcome) {
+        if stopped_in_the_middle(&self.statement, &outcome, self.lead.was_killed) {
             let reason = "a statement that may have done part of its work was interrupted on it";
             self.group.evict(self.lead.backend, reason);
         } else if worth_repeating(&outcome) {
@@ -238,7 +238,8 @@ fn is_lock_wait(outcome: &Outcome) -> bool {
 
 /// Whether a statement ended in the middle for a reason that another server need not have. A routine, or a statement that was not understood,
 /// may have committed part of its work by then.
-fn stopped_in_the_middle(statement: &Statement, outcome: &Outcome) -> bool {
+/// One that was killed may even answer with OK, see [`crate::leg::OpenLeg`].
+fn stopped_in_the_middle(statement: &Statement, outcome: &Outcome, was_killed: bool) -> bool {
     let first_word = statement.body.text().trim_ascii_start();
     let is_query = [
         b"select".as_slice(),
@@ -263,14 +264,16 @@ fn stopped_in_the_middle(statement: &Statement, outcome: &Outcome) -> bool {
         Class::Unknown => !is_query,
         _ => statement.may_fail_half_way(),
     };
+    let was_killed = was_killed && statement.analysis.class != Class::Ddl;
     // Lock wait, deadlock, interrupted, and the two servers' statement time limits (ER_QUERY_TIMEOUT, ER_STATEMENT_TIMEOUT).
     may_be_partial
-        && matches!(
-            outcome.results.last(),
-            Some(ResultOutcome::Err {
-                code: 1205 | 1213 | 1317 | 3024 | 1969
-            })
-        )
+        && (was_killed
+            || matches!(
+                outcome.results.last(),
+                Some(ResultOutcome::Err {
+                    code: 1205 | 1213 | 1317 | 3024 | 1969
+                })
+            ))
 }
 
 /// DROP of a schema, or of several tables: what it has dropped before it is interrupted stays dropped.

@@ -8,6 +8,7 @@ use crate::statement::{Body, Statement, outcome_of, query_payload};
 use bytes::BytesMut;
 use grove_recovery_log::Entry;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 impl<W: World> Session<W> {
     pub(super) async fn begin<S: ClientReply>(
@@ -73,6 +74,7 @@ impl<W: World> Session<W> {
                             if reply.reply.err().is_none()
                                 && let Some(transaction) = &mut self.transaction
                             {
+                                transaction.note_savepoint(&statement.analysis, false);
                                 transaction.entries.push(Arc::new(Executed {
                                     body: statement.body.clone(),
                                     context: Vec::new(),
@@ -83,6 +85,8 @@ impl<W: World> Session<W> {
                                     outcome: outcome_of(&reply.reply),
                                     traces: Vec::new(),
                                     defines_temporary_tables: false,
+                                    can_be_undone: true,
+                                    undone: AtomicBool::new(false),
                                 }));
                             }
                             return Ok(reply.last_frame);

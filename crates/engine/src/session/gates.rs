@@ -8,6 +8,7 @@ use super::Session;
 use super::mirrored::ends_xa;
 use crate::error::SessionError;
 use crate::gate::{GateKey, GateMode, Hold};
+use crate::interrupt::Kill;
 use crate::io::{Clock, World};
 use crate::settings::ReadCommitted;
 use crate::state::Isolation;
@@ -54,7 +55,7 @@ impl<W: World> Session<W> {
                 break;
             }
         }
-        let killed = running.end().await;
+        let killed = running.end().await != Kill::None;
         match result {
             Ok(()) if killed => Err(SessionError::Interrupted),
             result => result,

@@ -14,9 +14,10 @@ use crate::statement::{Statement, asks_for_file, insert_id, outcome_of, query_pa
 use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
 use grove_recovery_log::{Outcome, ResultOutcome};
-use grove_sql::Class;
-use grove_wire::StatusFlags;
+use grove_sql::{Analysis, Class, WriteKind};
+use grove_wire::{ErrPacket, StatusFlags};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 impl<W: World> Session<W> {
     /// A write, or anything else that must run in a transaction on every server.
@@ -170,12 +171,22 @@ impl<W: World> Session<W> {
                     .await;
                 return Ok(reply.last_frame);
             }
+            if outcome.in_transaction && self.was_killed_on(lead) {
+                fate.abandon();
+                return Err(match alone {
+                    true => SessionError::Refused(interrupted()),
+                    false => SessionError::Retry("a statement was killed and may have done part of its work".into()),
+                });
+            }
             let warnings = reply.reply.ok().map_or(0, |ok| ok.warnings);
             if warnings > 0 && (alone || reports_may_mislead(statement)) {
                 self.keep_warnings(lead).await;
             }
             let still_open = outcome.in_transaction;
             let generated_id = self.generated_id(lead, statement, &outcome).await?;
+            if let Some(transaction) = &mut self.transaction {
+                transaction.note_savepoint(&statement.analysis, warnings > 0);
+            }
             fate.survived();
             let known_id = match reports_may_mislead(statement) {
                 true => generated_id.unwrap_or(0),
@@ -205,6 +216,11 @@ impl<W: World> Session<W> {
             }
             return Ok(reply.last_frame);
         }
+    }
+
+    /// Whether the statement that was answered on `backend` may have been cut short although it answered with OK.
+    fn was_killed_on(&mut self, backend: BackendId) -> bool {
+        matches!(self.slot(backend), Slot::Mine(leg) if leg.was_killed)
     }
 
     fn check_bounds(&self, statement: &Statement) -> Result<(), SessionError> {
@@ -374,6 +390,8 @@ impl<W: World> Session<W> {
             outcome,
             traces,
             defines_temporary_tables: analysis.class == Class::TemporaryDdl,
+            can_be_undone: can_be_undone(analysis),
+            undone: AtomicBool::new(false),
         });
         if let Some(transaction) = &mut self.transaction {
             transaction.len += statement.body.len();
@@ -459,6 +477,20 @@ fn stopped_by_chance(outcome: &Outcome) -> bool {
 /// `SELECT .. FOR UPDATE SKIP LOCKED`: how workers take jobs from a queue.
 fn only_locks_what_is_free(statement: &Statement) -> bool {
     statement.analysis.class == Class::LockingRead && statement.analysis.flags.skips_locked
+}
+
+/// ER_QUERY_INTERRUPTED
+fn interrupted() -> ErrPacket {
+    ErrPacket::new(1317, "70100", "Query execution was interrupted")
+}
+
+/// Whether ROLLBACK TO SAVEPOINT leaves nothing of it. Tables without transactions are not known here; a server that keeps their rows says so.
+fn can_be_undone(analysis: &Analysis) -> bool {
+    let class = analysis.class;
+    let is_plain = matches!(class, Class::Read | Class::LockingRead | Class::Savepoint)
+        || matches!(class, Class::RollbackToSavepoint | Class::ReleaseSavepoint)
+        || matches!(class, Class::Write(kind) if kind != WriteKind::Sequence);
+    is_plain && !analysis.flags.advances_sequence
 }
 
 /// What precedes a statement.

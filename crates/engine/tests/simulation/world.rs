@@ -6,7 +6,8 @@ use crate::random::Random;
 use crate::trace::Trace;
 use bytes::{Bytes, BytesMut};
 use grove_engine::io::{
-    BackendId, Clock, Entropy, Identity, KillKind, Leg, LegError, LegReply, ReplySink, ServerFacts, Servers, World,
+    BackendId, Clock, Entropy, Identity, KillKind, Leg, LegError, LegReply, Phase, ReplySink, ServerFacts, Servers,
+    World,
 };
 use grove_wire::{CapabilityFlags, ReplyShape, ReplyWalker};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -216,16 +217,35 @@ impl Servers for SimulatedServers {
         Ok(self.reach(backend, PROBE_TIMEOUT).await?.blockers(thread_id))
     }
 
+    async fn phase(&self, backend: BackendId, thread_id: u32) -> Result<Phase, LegError> {
+        Ok(self.reach(backend, PROBE_TIMEOUT).await?.phase(thread_id))
+    }
+
     async fn kill(&self, backend: BackendId, thread_id: u32, kind: KillKind) -> Result<(), LegError> {
-        let server = self.reach(backend, PROBE_TIMEOUT).await?;
-        self.network.trace.event(&[72, u64::from(thread_id)], || {
-            format!("s{} #{thread_id} KILL {kind:?}", server.id)
-        });
-        match kind {
-            KillKind::Query => server.kill_query(thread_id),
-            KillKind::Connection => server.kill_connection(thread_id),
+        let reached = self.reach(backend, PROBE_TIMEOUT).await;
+        if let Err(LegError::Timeout(_)) = &reached {
+            // The question stays in the socket's buffer, and a server that goes on reads it.
+            let (server, trace) = (Arc::clone(self.server(backend)), Arc::clone(&self.network.trace));
+            tokio::spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = server.dies() => {}
+                    () = server.runs() => deliver(&server, &trace, thread_id, kind),
+                }
+            });
         }
+        deliver(reached?, &self.network.trace, thread_id, kind);
         Ok(())
+    }
+}
+
+fn deliver(server: &Server, trace: &Trace, thread_id: u32, kind: KillKind) {
+    trace.event(&[72, u64::from(thread_id)], || {
+        format!("s{} #{thread_id} KILL {kind:?}", server.id)
+    });
+    match kind {
+        KillKind::Query => server.kill_query(thread_id),
+        KillKind::Connection => server.kill_connection(thread_id),
     }
 }
 

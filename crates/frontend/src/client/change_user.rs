@@ -85,7 +85,7 @@ impl<W: World> Client<W> {
             let plugin = authenticator.or_default(Plugin::named(&change.auth_plugin), offer.plugin);
             return match plugin {
                 // The servers ask with the greeting's challenge again, and libmariadb answers that one whatever it is asked.
-                Plugin::Native => authenticator.switch_with(&change.user, plugin, self.challenge).await,
+                Plugin::Native => authenticator.switch_with(&change.user, plugin, &self.challenge).await,
                 _ => authenticator.switch_to(&change.user, plugin).await,
             };
         }

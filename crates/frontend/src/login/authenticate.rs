@@ -24,6 +24,8 @@ use grove_wire::handshake::{AuthSwitchRequest, CHALLENGE_LEN};
 pub(crate) enum Plugin {
     Native,
     CachingSha2,
+    /// For clients that name it themselves: no server names it in its greeting.
+    Ed25519,
     Clear,
 }
 
@@ -33,6 +35,7 @@ impl Plugin {
         match name {
             b"" | b"mysql_native_password" => Some(Self::Native),
             b"caching_sha2_password" => Some(Self::CachingSha2),
+            b"client_ed25519" => Some(Self::Ed25519),
             b"mysql_clear_password" => Some(Self::Clear),
             _ => None,
         }
@@ -42,6 +45,7 @@ impl Plugin {
         match self {
             Self::Native => auth::NATIVE_PASSWORD,
             Self::CachingSha2 => auth::CACHING_SHA2_PASSWORD,
+            Self::Ed25519 => auth::ED25519,
             Self::Clear => auth::CLEAR_PASSWORD,
         }
     }
@@ -79,7 +83,8 @@ impl Authenticator<'_> {
     /// Checks an answer; asks again, for `default`, if the client answered for a plugin that Grove does not speak here.
     pub async fn authenticate(&mut self, user: &[u8], answer: Answer, default: Plugin) -> Result<Account, Denied> {
         let plugin = self.or_default(answer.plugin, default);
-        if answer.plugin != Some(plugin) {
+        // What a client can have signed before it was given a long challenge says nothing.
+        if answer.plugin != Some(plugin) || plugin == Plugin::Ed25519 {
             return self.switch_to(user, plugin).await;
         }
         self.check(user, plugin, &answer.challenge, &answer.response).await
@@ -96,30 +101,29 @@ impl Authenticator<'_> {
 
     /// Asks with a fresh challenge.
     pub async fn switch_to(&mut self, user: &[u8], plugin: Plugin) -> Result<Account, Denied> {
-        let challenge = fresh_challenge().ok_or_else(|| LinkError::Session("no random bytes".into()))?;
-        self.switch_with(user, plugin, challenge).await
+        let challenge = match plugin {
+            Plugin::Ed25519 => fresh_challenge::<{ auth::ED25519_CHALLENGE_LEN }>().map(|bytes| bytes.to_vec()),
+            _ => fresh_challenge::<CHALLENGE_LEN>().map(|bytes| bytes.to_vec()),
+        };
+        let challenge = challenge.ok_or_else(|| LinkError::Session("no random bytes".into()))?;
+        self.switch_with(user, plugin, &challenge).await
     }
 
     /// Asks with this challenge.
-    pub async fn switch_with(
-        &mut self,
-        user: &[u8],
-        plugin: Plugin,
-        challenge: [u8; CHALLENGE_LEN],
-    ) -> Result<Account, Denied> {
+    pub async fn switch_with(&mut self, user: &[u8], plugin: Plugin, challenge: &[u8]) -> Result<Account, Denied> {
         let request = AuthSwitchRequest {
             plugin: plugin.name().into(),
             challenge: challenge.to_vec(),
         };
         let response = self.ask(&request.encode()).await?;
-        self.check(user, plugin, &challenge, &response).await
+        self.check(user, plugin, challenge, &response).await
     }
 
     async fn check(
         &mut self,
         user: &[u8],
         plugin: Plugin,
-        challenge: &[u8; CHALLENGE_LEN],
+        challenge: &[u8],
         response: &[u8],
     ) -> Result<Account, Denied> {
         let password = self.accounts.password(user, self.peer).to_vec();
@@ -139,6 +143,15 @@ impl Authenticator<'_> {
                 let response = if response == [0] { &[] } else { response };
                 if self.check_caching_sha2(user, &password, challenge, response).await? {
                     return self.accept(user, response);
+                }
+                UsingPassword::of(response)
+            }
+            Plugin::Ed25519 => {
+                if auth::is_ed25519(&password, challenge, response) {
+                    return self.accept(user, response);
+                }
+                if self.may_bring_the_password(response) {
+                    return Box::pin(self.switch_to(user, Plugin::CachingSha2)).await;
                 }
                 UsingPassword::of(response)
             }
@@ -174,7 +187,7 @@ impl Authenticator<'_> {
         &mut self,
         user: &[u8],
         password: &[u8],
-        challenge: &[u8; CHALLENGE_LEN],
+        challenge: &[u8],
         response: &[u8],
     ) -> Result<bool, LinkError> {
         let expected = auth::caching_sha2_password(password, challenge);

@@ -1,12 +1,10 @@
-//! Challenges: 20 random bytes that a client mixes into its answer.
+//! Challenges: random bytes that a client mixes into its answer, 20 of them for most plugins.
 //!
 //! The servers send 7-bit bytes without NUL and `$`, because old clients treat the challenge as text; Grove does the same.
 
-use grove_wire::handshake::CHALLENGE_LEN;
-
 /// A new challenge; `None` if the system gives no random bytes.
-pub(crate) fn fresh_challenge() -> Option<[u8; CHALLENGE_LEN]> {
-    let mut challenge = [0; CHALLENGE_LEN];
+pub(crate) fn fresh_challenge<const LEN: usize>() -> Option<[u8; LEN]> {
+    let mut challenge = [0; LEN];
     aws_lc_rs::rand::fill(&mut challenge).ok()?;
     for byte in &mut challenge {
         *byte &= 0x7F;
@@ -24,7 +22,7 @@ mod tests {
 
     #[test]
     fn challenges_differ_and_are_text() {
-        let challenges = [(); 200].map(|()| fresh_challenge().unwrap());
+        let challenges = [(); 200].map(|()| fresh_challenge::<20>().unwrap());
         assert!(
             challenges
                 .iter()

@@ -5,7 +5,6 @@
 use crate::error::FrontendError;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeySize, OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, PrivateDecryptingKey};
-use grove_wire::handshake::CHALLENGE_LEN;
 
 /// The key.
 pub(crate) struct PasswordKey {
@@ -33,7 +32,7 @@ impl PasswordKey {
     }
 
     /// The password that a client encrypted, without its NUL; `None` if it was not encrypted with this key.
-    pub fn decrypt(&self, encrypted: &[u8], challenge: &[u8; CHALLENGE_LEN]) -> Option<Vec<u8>> {
+    pub fn decrypt(&self, encrypted: &[u8], challenge: &[u8]) -> Option<Vec<u8>> {
         let mut plain = vec![0; self.private.min_output_size()];
         let masked = self
             .private

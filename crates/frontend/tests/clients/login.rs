@@ -129,7 +129,7 @@ async fn an_unknown_plugin_is_answered_with_a_switch() {
     for facts in [mysql(), mariadb()] {
         let stage = Stage::with(facts, |_| {}).await;
         let mut client = Raw::connect(stage.address).await;
-        let response = client.response("app", "", "client_ed25519");
+        let response = client.response("app", "", "parsec");
         client.send_packet(&response.encode()).await;
         let switch = AuthSwitchRequest::parse(&client.packet().await).unwrap();
         assert_eq!(switch.plugin, client.greeting.auth_plugin);
@@ -137,6 +137,25 @@ async fn an_unknown_plugin_is_answered_with_a_switch() {
         let answer = auth::answer(&switch.plugin, b"app secret", &switch.challenge).unwrap();
         client.send_packet(&answer).await;
         client.finish_login().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_names_it_may_sign_a_long_challenge() {
+    let stage = Stage::open().await;
+    for (user, password, is_right) in [
+        ("app", &b"app secret"[..], true),
+        ("app", b"wrong", false),
+        ("stranger", b"app secret", false),
+    ] {
+        let mut client = Raw::connect(stage.address).await;
+        let response = client.response(user, "app secret", auth::ED25519);
+        client.send_packet(&response.encode()).await;
+        let switch = AuthSwitchRequest::parse(&client.packet().await).unwrap();
+        assert_eq!(switch.plugin, auth::ED25519.as_bytes());
+        assert_eq!(switch.challenge.len(), auth::ED25519_CHALLENGE_LEN);
+        client.send_packet(&auth::ed25519(password, &switch.challenge)).await;
+        assert_eq!(client.finish_login().await.is_ok(), is_right, "{user}");
     }
 }
 

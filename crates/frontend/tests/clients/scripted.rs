@@ -5,7 +5,8 @@
 
 use bytes::{Bytes, BytesMut};
 use grove_engine::io::{
-    BackendId, Clock, Entropy, Identity, KillKind, Leg, LegError, LegReply, ReplySink, ServerFacts, Servers, World,
+    BackendId, Clock, Entropy, Identity, KillKind, Leg, LegError, LegReply, Phase, ReplySink, ServerFacts, Servers,
+    World,
 };
 use grove_wire::command::*;
 use grove_wire::packet::encode_frames;
@@ -148,6 +149,10 @@ impl Servers for ScriptedServers {
 
     async fn blockers(&self, _: BackendId, _: u32) -> Result<Vec<u32>, LegError> {
         Ok(Vec::new())
+    }
+
+    async fn phase(&self, _: BackendId, _: u32) -> Result<Phase, LegError> {
+        Ok(Phase::Working)
     }
 
     async fn kill(&self, _: BackendId, thread_id: u32, kind: KillKind) -> Result<(), LegError> {

@@ -41,6 +41,9 @@ struct Arguments {
     /// Cut a connection to a server several times a second.
     #[arg(long, conflicts_with = "kill")]
     cut: bool,
+    /// Let servers stand still now and then, too short for Grove to give them up.
+    #[arg(long, conflicts_with_all = ["cut", "kill"])]
+    stall: bool,
     /// Kill one server with SIGKILL and stop another with SIGSTOP on the way.
     #[arg(long)]
     kill: bool,
@@ -108,19 +111,24 @@ async fn inside(arguments: &Arguments, options: &HuntOptions) -> anyhow::Result<
         "{} is missing: run cargo build, or give --proxyd",
         proxyd.display()
     );
-    let cluster = Cluster::start_with(ClusterOptions::new(arguments.server, arguments.servers), proxyd).await?;
+    let options_of_cluster = ClusterOptions::new(arguments.server, arguments.servers).heavy();
+    let mut cluster = Cluster::start_with(options_of_cluster, proxyd).await?;
     let hunt = Hunt::start(cluster.grove_opts(), options).await?;
     let part = Duration::from_secs(arguments.seconds) / 3;
-    hunt.run_for(part).await;
+    match arguments.stall {
+        true => hunt.run_for(Duration::from_secs(1)).await,
+        false => hunt.run_for(part).await,
+    }
     let mut random = Random::new(options.seed);
     for fault in 0..FAULTS {
         if arguments.kill && !hunt.has_failed() {
             let inflicted = inflict(&cluster, &mut random, fault == 0).await;
             inflicted.with_context(|| cluster.log_tails(200))?;
         }
-        match arguments.cut {
-            true => hunt.run_while_cutting(&cluster, part, &mut random).await?,
-            false => hunt.run_for(part).await,
+        match (arguments.cut, arguments.stall) {
+            (true, _) => hunt.run_while_cutting(&cluster, part, &mut random).await?,
+            (_, true) => hunt.run_while_stalling(&cluster, part, &mut random).await?,
+            _ => hunt.run_for(part).await,
         }
     }
     let report = hunt.finish().await;
@@ -129,7 +137,12 @@ async fn inside(arguments: &Arguments, options: &HuntOptions) -> anyhow::Result<
     let may_lose = usize::from(arguments.kill) * FAULTS;
     let is_clean = report.failure.is_none() && (lost == may_lose || arguments.cut);
     if !is_clean {
-        println!("{}\n{members:#?}", cluster.log_tails(200));
+        println!(
+            "{}\n{members:#?}\n{}",
+            cluster.log_tails(200),
+            cluster.trace_of_difference()
+        );
+        cluster.keep_logs();
     }
     ensure!(
         report.failure.is_some() || is_clean,

@@ -132,6 +132,32 @@ impl Hunt {
         Ok(())
     }
 
+    /// Lets the clients work for this long while servers stand still now and then, each for less than makes Grove give it up. Ends early when a
+    /// server is evicted.
+    pub async fn run_while_stalling(
+        &self,
+        cluster: &Cluster,
+        time: Duration,
+        random: &mut Random,
+    ) -> anyhow::Result<()> {
+        let deadline = tokio::time::Instant::now() + time;
+        let everyone = cluster.servers().len();
+        while tokio::time::Instant::now() < deadline && !self.has_failed() {
+            if cluster.online().await?.len() < everyone {
+                break;
+            }
+            let server = random.pick(cluster.servers());
+            server.pause();
+            tokio::time::sleep(Duration::from_millis(random.between(100, 2500))).await;
+            server.resume();
+            let next = tokio::time::Instant::now() + Duration::from_millis(random.between(100, 1500));
+            while tokio::time::Instant::now() < next && cluster.online().await?.len() == everyone {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until this many more commits were acknowledged: the proof that work goes on.
     pub async fn wait_for_commits(&self, more: u64, limit: Duration) -> anyhow::Result<()> {
         let goal = self.commits() + more;

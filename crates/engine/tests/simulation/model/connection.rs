@@ -6,7 +6,7 @@
 use super::execute::{Failure, Outcome, Running, Variables};
 use super::locks::TransactionId;
 use super::replies;
-use super::server::Server;
+use super::server::{Savepoint, Server};
 use super::sql::{Insert, Level, Reach, RowLock, Sql};
 use bytes::Bytes;
 use grove_wire::StatusFlags;
@@ -230,6 +230,7 @@ impl Connection {
                     self.server.step(|state| {
                         let now = state.storage.now();
                         if let Some(open) = state.transactions.get_mut(&id) {
+                            open.uses_engine = true;
                             open.snapshot = Some(now);
                         }
                     });
@@ -272,9 +273,23 @@ impl Connection {
             None => self.begin(),
         };
         let server = Arc::clone(&self.server);
-        let pause = server.step(|state| state.random.below(server.policy.slowness + 1));
+        let pause = server.step(|state| {
+            state.is_opening(self.id, true);
+            if let Some(open) = state.transactions.get_mut(&transaction) {
+                open.uses_engine = true;
+            }
+            state.random.below(server.policy.slowness + 1)
+        });
         if pause > 0 {
             tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        let is_damaged = server.step(|state| {
+            state.is_opening(self.id, false);
+            state.is_damaged
+        });
+        if is_damaged && matches!(sql, Sql::Update { .. }) {
+            // The damage is in a trigger, which only updates need.
+            return Err(Failure::Damaged);
         }
         let level = self.next_level.unwrap_or(self.level);
         let locking = match sql {
@@ -341,8 +356,12 @@ impl Connection {
         self.server.step(|state| {
             if let Some(open) = state.transactions.get_mut(&id) {
                 let mark = open.undo.mark();
-                open.savepoints.retain(|(other, _)| other != name);
-                open.savepoints.push((name.to_owned(), mark));
+                open.savepoints.retain(|savepoint| savepoint.name != name);
+                open.savepoints.push(Savepoint {
+                    name: name.to_owned(),
+                    mark,
+                    precedes_engine: !open.uses_engine,
+                });
             }
         });
     }
@@ -351,11 +370,19 @@ impl Connection {
         let id = self.transaction.ok_or(Failure::NoSavepoint)?;
         self.server.step(|state| {
             let open = state.transactions.get_mut(&id).ok_or(Failure::NoSavepoint)?;
-            let at = open.savepoints.iter().position(|(other, _)| other == name);
+            let at = open.savepoints.iter().position(|savepoint| savepoint.name == name);
             let at = at.ok_or(Failure::NoSavepoint)?;
-            let mark = open.savepoints[at].1;
+            let Savepoint {
+                mark, precedes_engine, ..
+            } = open.savepoints[at];
             open.savepoints.truncate(at + 1);
             state.storage.undo(&mut open.undo, mark);
+            if precedes_engine {
+                // An engine that joined the transaction after the savepoint is rolled back as a whole.
+                open.snapshot = None;
+                open.uses_engine = false;
+                state.locks.release_all(id);
+            }
             Ok(())
         })
     }

@@ -8,6 +8,7 @@ use super::sql::Level;
 use super::storage::{Storage, Undo};
 use crate::random::Random;
 use crate::trace::Trace;
+use grove_engine::io::Phase;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -55,13 +56,25 @@ pub struct Transaction {
     pub connection: u32,
     pub undo: Undo,
     pub snapshot: Option<u64>,
-    pub savepoints: Vec<(String, usize)>,
+    /// Some statement has locked or read rows.
+    pub uses_engine: bool,
+    pub savepoints: Vec<Savepoint>,
+}
+
+/// A savepoint of an open transaction.
+pub struct Savepoint {
+    pub name: String,
+    pub mark: usize,
+    /// The engine has joined the transaction only after it.
+    pub precedes_engine: bool,
 }
 
 #[derive(Default)]
 struct Activity {
     transaction: Option<TransactionId>,
     running: bool,
+    /// It reads definitions: a KILL QUERY now damages the server's copy of them.
+    opening: bool,
     killed: bool,
     /// KILL CONNECTION.
     ended: Arc<Notify>,
@@ -73,6 +86,8 @@ pub struct State {
     pub locks: Locks,
     pub transactions: BTreeMap<TransactionId, Transaction>,
     pub random: Random,
+    /// A definition that was read half stays so: statements that need it are refused.
+    pub is_damaged: bool,
     connections: BTreeMap<u32, Activity>,
     next_transaction: TransactionId,
     next_connection: u32,
@@ -85,6 +100,12 @@ impl State {
             .is_some_and(|activity| activity.killed)
     }
 
+    pub fn is_opening(&mut self, connection: u32, opening: bool) {
+        if let Some(activity) = self.connections.get_mut(&connection) {
+            activity.opening = opening;
+        }
+    }
+
     pub fn begin(&mut self, connection: u32) -> TransactionId {
         self.next_transaction += 1;
         let id = self.next_transaction;
@@ -94,6 +115,7 @@ impl State {
                 connection,
                 undo: Undo::default(),
                 snapshot: None,
+                uses_engine: false,
                 savepoints: Vec::new(),
             },
         );
@@ -145,6 +167,7 @@ impl State {
     pub fn end_statement(&mut self, connection: u32) {
         if let Some(activity) = self.connections.get_mut(&connection) {
             activity.running = false;
+            activity.opening = false;
             activity.killed = false;
         }
     }
@@ -173,6 +196,7 @@ impl Server {
                 locks,
                 transactions: BTreeMap::new(),
                 random,
+                is_damaged: false,
                 connections: BTreeMap::new(),
                 next_transaction: 0,
                 next_connection: u32::from(id) * 1000,
@@ -264,6 +288,7 @@ impl Server {
                 return;
             }
             activity.killed = true;
+            state.is_damaged |= activity.opening;
             if let Some(id) = activity.transaction {
                 state.locks.interrupt(id);
             }
@@ -277,6 +302,15 @@ impl Server {
                 activity.ended.notify_one();
             }
         });
+    }
+
+    /// What the connection is doing.
+    pub fn phase(&self, connection: u32) -> Phase {
+        self.step(|state| match state.connections.get(&connection) {
+            Some(activity) if activity.opening => Phase::Opening,
+            Some(activity) if activity.running => Phase::Working,
+            _ => Phase::Idle,
+        })
     }
 
     /// Connections that hold what `connection` waits for.
