@@ -44,6 +44,8 @@ pub fn check(input: &[u8]) {
             }
         }
         5 => {
+            // Before that protocol an error has no SQLSTATE.
+            let capabilities = CapabilityFlags(capabilities.0 | CapabilityFlags::PROTOCOL_41.0);
             if let Ok(err) = ErrPacket::parse(payload, capabilities) {
                 assert_eq!(ErrPacket::parse(&err.encode(capabilities), capabilities), Ok(err));
             }

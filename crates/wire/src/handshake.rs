@@ -185,9 +185,12 @@ impl HandshakeResponse {
         out.push(0);
         if has(CapabilityFlags::PLUGIN_AUTH_LENENC_DATA) {
             put_lenenc_bytes(&mut out, &self.auth_response);
-        } else {
+        } else if has(CapabilityFlags::SECURE_CONNECTION) {
             out.push(self.auth_response.len() as u8);
             out.extend_from_slice(&self.auth_response);
+        } else {
+            out.extend_from_slice(&self.auth_response);
+            out.push(0);
         }
         if has(CapabilityFlags::CONNECT_WITH_DB) {
             out.extend_from_slice(&self.database);

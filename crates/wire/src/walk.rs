@@ -202,15 +202,16 @@ impl ReplyWalker {
             let must_see_whole = match self.state {
                 State::Head => true,
                 State::Rows | State::Columns(_) | State::ColumnsEof | State::Definitions { .. } => match body.first() {
+                    // What follows in the buffer belongs to another frame.
+                    _ if length == 0 => matches!(self.state, State::Definitions { .. } | State::ColumnsEof),
                     Some(first) => self.may_end(*first, length),
-                    None if length > 0 => {
+                    None => {
                         return Ok(Walk {
                             forward: at,
                             done: false,
                             last_len: 0,
                         });
                     }
-                    None => false,
                 },
                 State::Done => return Err(WireError::Malformed("bytes after the end of a reply")),
             };
