@@ -9,6 +9,7 @@
 mod access;
 mod bytes;
 mod commands;
+mod compressed;
 mod cursor;
 mod drivers;
 mod hunt;

@@ -45,6 +45,8 @@ pub struct Payload {
 pub struct PayloadReader {
     max_len: usize,
     expected: u8,
+    /// Under compression the numbers inside say nothing, and servers do not look at them: those of the compressed packets count.
+    ignores_sequence: bool,
     joined: BytesMut,
     is_joining: bool,
 }
@@ -55,9 +57,16 @@ impl PayloadReader {
         Self {
             max_len,
             expected: 0,
+            ignores_sequence: false,
             joined: BytesMut::new(),
             is_joining: false,
         }
+    }
+
+    /// A reader that takes any sequence number, for packets that come compressed.
+    pub fn ignoring_sequence(mut self) -> Self {
+        self.ignores_sequence = true;
+        self
     }
 
     /// The sequence number that the next frame must have; 0 at the start of each command.
@@ -85,7 +94,7 @@ impl PayloadReader {
             if self.joined.len() + length > self.max_len {
                 return Err(WireError::TooLong(self.max_len));
             }
-            if sequence != self.expected {
+            if sequence != self.expected && !self.ignores_sequence {
                 return Err(WireError::OutOfOrder {
                     expected: self.expected,
                     got: sequence,

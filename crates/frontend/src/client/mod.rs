@@ -5,12 +5,12 @@
 //! between two servers: to cut a client is to interrupt its statement, refuse its bytes, and let the engine come to an end.
 
 mod change_user;
+mod connection_status;
 mod kill;
 mod options;
 mod prepared;
 mod query;
 mod task;
-mod tls_status;
 
 pub(crate) use task::serve;
 

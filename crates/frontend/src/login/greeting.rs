@@ -6,7 +6,7 @@ use grove_sql::{ClientCharset, Flavor, LexMode};
 use grove_wire::handshake::{CHALLENGE_LEN, Greeting};
 use grove_wire::{CapabilityFlags, StatusFlags};
 
-/// Capabilities that Grove passes on when the servers offer them. Not among them: compression, query attributes,
+/// Capabilities that Grove passes on when the servers offer them. Not among them: query attributes,
 /// optional metadata, several factors, and MariaDB's extended ones.
 const SUPPORTED: CapabilityFlags = CapabilityFlags(
     CapabilityFlags::LONG_PASSWORD.0
@@ -42,9 +42,9 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    /// The lead's offer, with TLS as Grove itself is configured.
-    pub fn new(facts: &ServerFacts, has_tls: bool) -> Self {
-        let mut capabilities = facts.capabilities & SUPPORTED;
+    /// The lead's offer, with TLS as Grove itself is configured, and with those of `compression` that the lead offers too.
+    pub fn new(facts: &ServerFacts, has_tls: bool, compression: CapabilityFlags) -> Self {
+        let mut capabilities = facts.capabilities & (SUPPORTED | compression);
         if has_tls {
             capabilities.insert(CapabilityFlags::SSL);
         }
@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn what_grove_cannot_do_is_not_offered() {
-        let offer = Offer::new(&facts("9.7.4", "caching_sha2_password"), false);
+        let none = CapabilityFlags(0);
+        let offer = Offer::new(&facts("9.7.4", "caching_sha2_password"), false, none);
         for flag in [
             CapabilityFlags::COMPRESS,
             CapabilityFlags::ZSTD,
@@ -165,14 +166,27 @@ mod tests {
             assert!(!offer.capabilities.contains(flag), "{flag:?}");
         }
         assert_eq!(offer.capabilities.0 >> 28, 0);
-        let offer = Offer::new(&facts("9.7.4", "sha256_password"), true);
+        let offer = Offer::new(&facts("9.7.4", "sha256_password"), true, none);
         assert!(offer.capabilities.contains(CapabilityFlags::SSL));
         assert_eq!(offer.plugin, Plugin::CachingSha2);
     }
 
     #[test]
+    fn compression_is_offered_where_both_the_lead_and_the_configuration_have_it() {
+        let both = CapabilityFlags::COMPRESS | CapabilityFlags::ZSTD;
+        let mut lead = facts("9.7.4", "caching_sha2_password");
+        assert_eq!(Offer::new(&lead, false, both).capabilities & both, both);
+        lead.capabilities.remove(CapabilityFlags::ZSTD);
+        let offered = Offer::new(&lead, false, both).capabilities & both;
+        assert_eq!(offered, CapabilityFlags::COMPRESS);
+        let offered = Offer::new(&lead, false, CapabilityFlags::ZSTD).capabilities & both;
+        assert_eq!(offered, CapabilityFlags(0));
+    }
+
+    #[test]
     fn the_lexer_is_told_the_servers_mode_and_the_clients_charset() {
-        let offer = Offer::new(&facts("5.5.5-10.11.19-MariaDB", "mysql_native_password"), true);
+        let plugin = "mysql_native_password";
+        let offer = Offer::new(&facts("5.5.5-10.11.19-MariaDB", plugin), true, CapabilityFlags(0));
         let mode = offer.lex_mode(28);
         assert_eq!(
             (mode.flavor, mode.version, mode.charset),
