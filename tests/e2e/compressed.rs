@@ -1,7 +1,7 @@
 //! Compressed connections of clients: the same packets as from a single server, and servers behind Grove that are compressed themselves.
 
-use grove_testkit::Kind;
 use grove_testkit::raw_client::EVERYDAY;
+use grove_testkit::{ClusterOptions, Kind};
 use grove_wire::CapabilityFlags;
 use grove_wire::command::{COM_CHANGE_USER, COM_PING, COM_RESET_CONNECTION};
 
@@ -61,4 +61,37 @@ async fn compressed_clients_are_answered_as_on_mariadb() {
 #[tokio::test]
 async fn compressed_clients_are_answered_as_on_mysql() {
     all(Kind::MySql, &[ZLIB, ZSTD]).await;
+}
+
+/// Servers that are each reached in another way lay their replies out in the same way: what clients see does not depend on it, and no
+/// server is taken for one that answers differently.
+async fn all_over_compressed_servers(kind: Kind, servers: [&str; 3]) {
+    let mut options = ClusterOptions::new(kind, 3);
+    for (place, algorithm) in servers.into_iter().enumerate() {
+        options = options.grove_backend(place, &format!("compression: {algorithm}"));
+    }
+    let stage = Stage::open_with(options).await;
+    let plain = EVERYDAY | CapabilityFlags::DEPRECATE_EOF;
+    for capabilities in [plain, ZLIB] {
+        stage
+            .same_as_direct(|place| bytes::every_statement(place, capabilities))
+            .await;
+        stage
+            .same_as_direct(|place| prepared::life_of_statements(place, capabilities))
+            .await;
+        stage.same_as_direct(|place| cursor::cursors(place, capabilities)).await;
+    }
+    stage.same_as_direct(|place| bytes::large_packets(place, plain)).await;
+    let with_files = plain | local_file::WITH_FILES;
+    stage.same_as_direct(|place| local_file::loads(place, with_files)).await;
+}
+
+#[tokio::test]
+async fn clients_do_not_see_that_mariadb_servers_are_compressed() {
+    all_over_compressed_servers(Kind::MariaDb, ["zlib", "none", "zlib"]).await;
+}
+
+#[tokio::test]
+async fn clients_do_not_see_that_mysql_servers_are_compressed() {
+    all_over_compressed_servers(Kind::MySql, ["zlib", "zstd", "none"]).await;
 }

@@ -16,6 +16,6 @@ mod stream;
 
 pub use algorithm::{Algorithm, DEFAULT_ZSTD_LEVEL};
 pub use decoder::Decoder;
-pub use encoder::Encoder;
+pub use encoder::{Encoder, LONG_LEN, LongPacket};
 pub use header::{HEADER_LEN, Header, MAX_LEN, MIN_COMPRESSED_LEN};
 pub use stream::{Compressed, Side};

@@ -1,12 +1,15 @@
 //! A byte stream whose bytes travel in compressed packets over another byte stream.
 //!
-//! Invariants: dropping a read or write loses nothing; what is written travels at a flush, when [`CHUNK_LEN`] bytes are there, or when the next
-//! command begins; a packet that is bought by a header alone takes no memory before its bytes have come. Deliberately absent: timeouts.
+//! What is written travels at a flush, when [`CHUNK_LEN`] bytes are there, or when the next command begins. Towards clients it is cut where
+//! frames end, and with zlib a frame that is longer than a chunk travels in one compressed packet, or in two, because some clients understand
+//! nothing else (the pure one of MySQL's connectors for Python): servers fill their buffer and send the rest of the frame as a whole.
+//! Invariants: dropping a read or write loses nothing; a long frame is held compressed, 2^24-1 bytes at most; a packet that is bought by a header alone takes no memory before its bytes have come. Deliberately absent: timeouts.
 
 use crate::header::{HEADER_LEN, Header};
-use crate::{Algorithm, Decoder, Encoder};
+use crate::{Algorithm, Decoder, Encoder, LONG_LEN, LongPacket};
 use bytes::{Buf, BytesMut};
 use grove_wire::WireError;
+use grove_wire::packet::FrameCursor;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -48,6 +51,12 @@ pub struct Compressed<S> {
     contents_at: usize,
     /// What is to be compressed.
     outgoing: Vec<u8>,
+    /// So many bytes of it are whole frames.
+    outgoing_whole: usize,
+    /// Where in a frame what has been written ends.
+    frames: FrameCursor,
+    /// The packet of a frame that is longer than a chunk.
+    long: Option<LongPacket>,
     /// Compressed packets; from `output_at` on they have not been written.
     output: Vec<u8>,
     output_at: usize,
@@ -67,6 +76,9 @@ impl<S> Compressed<S> {
             contents: Vec::new(),
             contents_at: 0,
             outgoing: Vec::new(),
+            outgoing_whole: 0,
+            frames: FrameCursor::default(),
+            long: None,
             output: Vec::new(),
             output_at: 0,
         }
@@ -88,8 +100,10 @@ impl<S> Compressed<S> {
     }
 
     /// The next packet, of either side, begins a command.
+    ///
+    /// Towards clients everything is flushed by then.
     pub fn begin_command(&mut self) {
-        self.seal();
+        self.seal(self.outgoing.len());
         self.number = 0;
     }
 
@@ -100,7 +114,9 @@ impl<S> Compressed<S> {
 
     /// Gives memory back that an idle connection does not need.
     pub fn rest(&mut self) {
-        self.encoder.rest();
+        if self.long.is_none() {
+            self.encoder.rest();
+        }
         self.decoder.rest();
         if self.outgoing.is_empty() {
             self.outgoing = Vec::new();
@@ -116,12 +132,74 @@ impl<S> Compressed<S> {
         }
     }
 
-    /// Compresses what was written so far.
-    fn seal(&mut self) {
-        if !self.outgoing.is_empty() {
-            self.encoder.encode(&self.outgoing, &mut self.number, &mut self.output);
-            self.outgoing.clear();
+    /// Compresses the first bytes of what was written.
+    fn seal(&mut self, count: usize) {
+        let contents = &self.outgoing[..count];
+        self.encoder.encode(contents, &mut self.number, &mut self.output);
+        self.outgoing.drain(..count);
+        self.outgoing_whole = self.outgoing_whole.saturating_sub(count);
+    }
+
+    /// Makes room for more behind a chunk.
+    fn cut(&mut self) -> io::Result<()> {
+        let long = match (self.side, self.outgoing_whole) {
+            (Side::Server, 0) => self.encoder.begin_long(),
+            (Side::Server, whole) => {
+                self.seal(whole);
+                return Ok(());
+            }
+            (Side::Client, _) => None,
+        };
+        match long {
+            Some(mut long) => {
+                self.encoder.add(&self.outgoing, &mut long)?;
+                self.outgoing.clear();
+                self.long = Some(long);
+            }
+            None => self.seal(self.outgoing.len()),
         }
+        Ok(())
+    }
+
+    /// Adds to the packet of a long frame, up to the frame's end.
+    fn add_to_long(&mut self, mut long: LongPacket, bytes: &[u8]) -> io::Result<usize> {
+        let most = CHUNK_LEN.min(LONG_LEN - long.contents_len()).min(bytes.len());
+        let count = self.frames.advance(&bytes[..most]);
+        self.encoder.add(&bytes[..count], &mut long)?;
+        self.long = Some(long);
+        let is_full = self.long.as_ref().is_some_and(|long| long.contents_len() == LONG_LEN);
+        if is_full || self.frames.is_between_frames() {
+            self.finish_long()?;
+        }
+        Ok(count)
+    }
+
+    fn finish_long(&mut self) -> io::Result<()> {
+        if let Some(long) = self.long.take() {
+            let packet = self.encoder.finish(long, &mut self.number)?;
+            if self.output.is_empty() {
+                self.output = packet;
+            } else {
+                self.output.extend_from_slice(&packet);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes that are to be compressed later.
+    fn add_outgoing(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(CHUNK_LEN - self.outgoing.len());
+        if self.side == Side::Server {
+            let mut at = 0;
+            while at < count {
+                at += self.frames.advance(&bytes[at..count]);
+                if self.frames.is_between_frames() {
+                    self.outgoing_whole = self.outgoing.len() + at;
+                }
+            }
+        }
+        self.outgoing.extend_from_slice(&bytes[..count]);
+        count
     }
 
     /// Decompresses the packet at the front of the input, if it is there as a whole.
@@ -200,6 +278,9 @@ impl<S: AsyncWrite + Unpin> Compressed<S> {
         }
         self.output_at = 0;
         self.output.clear();
+        if self.output.capacity() > 2 * KEEP_LEN {
+            self.output = Vec::new();
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -226,17 +307,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Compressed<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.outgoing.len() >= CHUNK_LEN {
-            this.seal();
+            this.cut()?;
         }
         ready!(this.poll_drain(cx))?;
-        let count = buf.len().min(CHUNK_LEN - this.outgoing.len());
-        this.outgoing.extend_from_slice(&buf[..count]);
-        Poll::Ready(Ok(count))
+        Poll::Ready(match this.long.take() {
+            Some(long) => this.add_to_long(long, buf),
+            None => Ok(this.add_outgoing(buf)),
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.seal();
+        this.finish_long()?;
+        this.seal(this.outgoing.len());
         ready!(this.poll_drain(cx))?;
         Pin::new(&mut this.inner).poll_flush(cx)
     }
@@ -319,6 +402,59 @@ mod tests {
         let mut sent = Vec::new();
         far.read_to_end(&mut sent).await.unwrap();
         assert_eq!(sent, b"\x03\0\0\0\0\0\0one\x03\0\0\0\0\0\0two");
+    }
+
+    /// Whoever has read part of a frame finds the rest of it in the next compressed packet.
+    #[tokio::test]
+    async fn clients_are_given_whole_frames_and_long_ones_in_two_packets_at_most() {
+        const LONGEST: usize = 0xFF_FFFF;
+        let lengths = [
+            0, 10, 65_532, 65_533, 100, 70_000, 1, LONGEST, 5, 40_000, 40_000, 40_000, 200_000, LONGEST, 0,
+        ];
+        let mut frames = Vec::new();
+        for (index, length) in lengths.into_iter().enumerate() {
+            frames.extend_from_slice(&(length as u32).to_le_bytes()[..3]);
+            frames.push(index as u8);
+            frames.extend((0..length).map(|at| (at / 1000) as u8));
+        }
+        let (near, mut far) = duplex(1 << 20);
+        let mut server = Compressed::new(near, Side::Server, Algorithm::Zlib);
+        let sent = frames.clone();
+        let writing = tokio::spawn(async move {
+            for piece in sent.chunks(50_000) {
+                server.write_all(piece).await.unwrap();
+            }
+            server.flush().await.unwrap();
+            assert!(server.outgoing.is_empty() && server.output.is_empty() && server.long.is_none());
+        });
+        let (mut decoder, mut cursor) = (Decoder::new(Algorithm::Zlib), FrameCursor::default());
+        let (mut received, mut packets_of_frame) = (Vec::new(), 1);
+        for number in 0.. {
+            let mut header = [0; HEADER_LEN];
+            if far.read_exact(&mut header).await.is_err() {
+                break;
+            }
+            let header = Header::parse(&header);
+            assert_eq!(header.number, number);
+            let mut body = vec![0; header.body_len];
+            far.read_exact(&mut body).await.unwrap();
+            let before = received.len();
+            decoder.decode(header, &body, &mut received).unwrap();
+            let mut at = before;
+            while at < received.len() {
+                at += cursor.advance(&received[at..]);
+                if cursor.is_between_frames() {
+                    packets_of_frame = 1;
+                }
+            }
+            if !cursor.is_between_frames() {
+                packets_of_frame += 1;
+                assert!(packets_of_frame <= 2, "packet {number}");
+                assert!(received.len() - before > 4, "a header is not cut");
+            }
+        }
+        writing.await.unwrap();
+        assert!(received == frames);
     }
 
     #[tokio::test]

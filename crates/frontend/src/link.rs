@@ -267,14 +267,9 @@ impl Link {
         self.send_packet(&payload).await
     }
 
-    /// Writes the outbox and empties it.
+    /// Writes the outbox, empties it, and sees to it that everything is on its way.
     pub async fn flush(&mut self) -> Result<(), LinkError> {
-        let mut outbox = std::mem::take(&mut self.outbox);
-        self.write(&outbox).await?;
-        outbox.clear();
-        if outbox.capacity() <= 2 * KEEP_LEN {
-            self.outbox = outbox;
-        }
+        self.write_outbox().await?;
         // Dropping the flush loses nothing but the connection, which ends then.
         tokio::select! {
             biased;
@@ -282,6 +277,17 @@ impl Link {
                 flushed.map_err(|_| LinkError::Silent(NET_WRITE_TIMEOUT))??;
             }
             () = self.cut.cancelled() => return Err(LinkError::Cut),
+        }
+        Ok(())
+    }
+
+    /// Writes the outbox and empties it; TLS and compression may hold some of it until more comes.
+    pub async fn write_outbox(&mut self) -> Result<(), LinkError> {
+        let mut outbox = std::mem::take(&mut self.outbox);
+        self.write(&outbox).await?;
+        outbox.clear();
+        if outbox.capacity() <= 2 * KEEP_LEN {
+            self.outbox = outbox;
         }
         Ok(())
     }
