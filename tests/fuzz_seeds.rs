@@ -1,5 +1,7 @@
 //! The kept inputs of the fuzz targets: what was found once stays found, also where nobody fuzzes.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 use std::fs;
 use std::path::Path;
 
