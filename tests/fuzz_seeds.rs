@@ -1,6 +1,6 @@
 //! The kept inputs of the fuzz targets: what was found once stays found, also where nobody fuzzes.
 
-#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
 use std::path::Path;

@@ -223,10 +223,35 @@ class Work:
             self.show("loaded", self.rows(local, "SELECT * FROM con_many WHERE id > 40000 ORDER BY id"))
             local.commit()
 
+    def attributes(self, connection):
+        """Query attributes: of texts and of prepared statements, read by a query and by a write."""
+        if "MariaDB" in connection.server_info:
+            return
+        asked = "SELECT mysql_query_attribute_string('trace'), mysql_query_attribute_string('number'), mysql_query_attribute_string('none')"
+        self.run(
+            connection,
+            "INSTALL COMPONENT 'file://component_query_attributes'",
+            "CREATE TABLE con_traced (id INT AUTO_INCREMENT PRIMARY KEY, trace VARCHAR(50))",
+        )
+        for options in ({}, {"prepared": True}):
+            with connection.cursor(**options) as cursor:
+                cursor.add_attribute("trace", "żółć")
+                cursor.add_attribute("number", 5)
+                cursor.execute(asked)
+                self.show("attributes", cursor.fetchall())
+                cursor.execute("INSERT INTO con_traced (trace) VALUES (CONCAT(%s, mysql_query_attribute_string('trace')))", ("by ",))
+                self.show("traced", cursor.rowcount, cursor.lastrowid)
+                cursor.clear_attributes()
+                cursor.execute(asked)
+                self.show("no attributes", cursor.fetchall())
+        connection.commit()
+        self.show("all traced", self.rows(connection, "SELECT * FROM con_traced ORDER BY id"))
+        self.run(connection, "DROP TABLE con_traced", "UNINSTALL COMPONENT 'file://component_query_attributes'")
+
     def all(self):
         self.logins()
         connection = self.connect()
-        for part in (self.types, self.large, self.transactions, self.errors, self.several_results, self.streamed, self.connections):
+        for part in (self.types, self.large, self.transactions, self.errors, self.several_results, self.streamed, self.attributes, self.connections):
             part(connection)
         if "later" in WISHES:
             self.later(connection)

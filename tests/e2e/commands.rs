@@ -19,8 +19,16 @@ async fn small_commands(place: Place) -> Notes {
         notes.packets(schema, &client.command(&command).await.unwrap());
         notes.packets("schema", &client.query("SELECT DATABASE()").await.unwrap());
     }
-    for unknown in [0x50, 0x7F] {
+    for unknown in [
+        0x05, 0x06, 0x0B, 0x0F, 0x10, 0x13, 0x14, 0x1D, 0x50, 0x7F, 0xFB, 0xFC, 0xFD, 0xFE,
+    ] {
         notes.packets("unknown command", &client.command(&[unknown, 1, 2]).await.unwrap());
+    }
+    if place.kind == Kind::MySql {
+        // MariaDB has not given these up.
+        for unknown in [0x07, 0x0A, 0xFA] {
+            notes.packets("unknown command", &client.command(&[unknown, 1, 2]).await.unwrap());
+        }
     }
     notes.packets("ping in a transaction", &{
         client.query("BEGIN").await.unwrap();
@@ -38,6 +46,26 @@ async fn small_commands(place: Place) -> Notes {
         "rolled back",
         one(&mut place.client().await, "SELECT COUNT(*) FROM pinged").await,
     );
+    notes
+}
+
+/// COMMIT RELEASE and ROLLBACK RELEASE end the connection.
+async fn released(place: Place) -> Notes {
+    let mut notes = Notes::default();
+    for (end, title) in [("COMMIT RELEASE", "committed"), ("ROLLBACK RELEASE", "rolled back")] {
+        let mut client = place.raw(EVERYDAY).await;
+        for sql in [
+            "CREATE TABLE IF NOT EXISTS released (a INT)",
+            "BEGIN",
+            "INSERT INTO released VALUES (1)",
+            end,
+        ] {
+            notes.packets(sql, &client.query(sql).await.unwrap());
+        }
+        notes.note("closed", client.is_closed_within(Duration::from_secs(5)).await);
+        let rows = one(&mut place.client().await, "SELECT COUNT(*) FROM released").await;
+        notes.note(title, rows);
+    }
     notes
 }
 
@@ -129,6 +157,7 @@ async fn change_user(place: Place) -> Notes {
 async fn small_commands_reset_and_change_user(kind: Kind) {
     let stage = Stage::open(kind).await;
     stage.same_as_direct(small_commands).await;
+    stage.same_as_direct(released).await;
     stage.same_as_direct(reset_forgets).await;
     stage.same_as_direct(change_user).await;
 }

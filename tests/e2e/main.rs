@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod attributes;
+mod bulk;
 mod bytes;
 mod commands;
 mod compressed;
@@ -16,6 +18,7 @@ mod hunt;
 mod kill;
 mod local_file;
 mod login;
+mod metadata;
 mod options;
 mod prepared;
 mod queue;

@@ -74,6 +74,29 @@ async fn switched(place: Place, capabilities: CapabilityFlags) -> Notes {
     notes
 }
 
+/// Flags that change how a server behaves.
+async fn flags(place: Place, flag: CapabilityFlags) -> Notes {
+    let mut notes = Notes::default();
+    let mut setting = place.raw(EVERYDAY).await;
+    setting.query("SET GLOBAL interactive_timeout = 777").await.unwrap();
+    let mut client = place.raw(EVERYDAY | flag).await;
+    notes.note("in force", client.capabilities.contains(flag));
+    for sql in [
+        "SELECT @@wait_timeout, @@interactive_timeout, @@sql_mode LIKE '%IGNORE_SPACE%'",
+        "CREATE TABLE flagged (a INT)",
+        "INSERT INTO flagged VALUES (MIN (1))",
+        "INSERT INTO flagged SELECT COUNT (*) FROM flagged",
+        "INSERT INTO flagged VALUES (NOW () > 0), (2)",
+        "SELECT app.flagged.a FROM app.flagged ORDER BY 1",
+        "SELECT SUM (a) FROM flagged",
+        "UPDATE flagged SET a = 2 WHERE a = 2",
+    ] {
+        notes.packets(sql, &client.query(sql).await.unwrap());
+    }
+    setting.query("SET GLOBAL interactive_timeout = DEFAULT").await.unwrap();
+    notes
+}
+
 async fn process_kill(place: Place) -> Notes {
     let mut notes = Notes::default();
     let mut killer = place.raw(EVERYDAY).await;
@@ -98,6 +121,16 @@ async fn all(kind: Kind) {
     }
     stage.same_as_direct(|place| switched(place, without_several)).await;
     stage.same_as_direct(statistics).await;
+    for flag in [
+        CapabilityFlags(0),
+        CapabilityFlags::FOUND_ROWS,
+        CapabilityFlags::NO_SCHEMA,
+        CapabilityFlags::ODBC,
+        CapabilityFlags::IGNORE_SPACE,
+        CapabilityFlags::INTERACTIVE,
+    ] {
+        stage.same_as_direct(|place| flags(place, flag)).await;
+    }
     stage.same_as_direct(process_kill).await;
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use grove_testkit::equality::assert_servers_equal;
-use grove_testkit::{Cluster, Kind};
+use grove_testkit::{Cluster, ClusterOptions, Kind};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
@@ -400,4 +400,60 @@ async fn counters_of_auto_increment_columns_stay_equal_where_nothing_fails() {
     let comparison = assert_servers_equal(&cluster).await;
     assert!(comparison.counters.is_empty(), "{:?}", comparison.counters);
     assert_all_online(&cluster).await;
+}
+
+/// An answer in rows reports no key. A failed insert has used one up on the lead alone, so the followers' own counters would give others.
+async fn returned_keys(place: Place) -> Notes {
+    let (mut notes, mut conn) = (Notes::default(), place.client().await);
+    let fails = "INSERT INTO r (t) VALUES ('a')";
+    for sql in [
+        "CREATE TABLE r (id INT AUTO_INCREMENT PRIMARY KEY, t VARCHAR(20) UNIQUE, n BIGINT)",
+        fails,
+        fails,
+        "INSERT INTO r (t) VALUES ('b') RETURNING id, t",
+        "SELECT LAST_INSERT_ID()",
+        fails,
+        "INSERT INTO r (t) VALUES ('c'), ('d'), ('e') RETURNING id",
+        fails,
+        "REPLACE INTO r (t) VALUES ('c'), ('f') RETURNING id",
+        fails,
+        "INSERT INTO r (t) VALUES ('a'), ('g') ON DUPLICATE KEY UPDATE n = 5 RETURNING id, n",
+        "INSERT INTO r (t) VALUES ('a') ON DUPLICATE KEY UPDATE n = 6 RETURNING id, n",
+        "SELECT LAST_INSERT_ID()",
+        "INSERT INTO r (id, t) VALUES (100, 'h') RETURNING id",
+        "SELECT LAST_INSERT_ID()",
+        "BEGIN",
+        "INSERT INTO r (t, n) VALUES ('i', LAST_INSERT_ID()) RETURNING id, n",
+        fails,
+        "INSERT INTO r (t) VALUES ('j') RETURNING id",
+        "INSERT INTO r (t, n) VALUES ('k', LAST_INSERT_ID())",
+        "COMMIT",
+        "SELECT * FROM r ORDER BY id",
+    ] {
+        notes.query(&mut conn, sql).await;
+    }
+    notes
+}
+
+#[tokio::test]
+async fn keys_of_insert_returning_are_the_leads() {
+    Stage::open(Kind::MariaDb).await.same_as_direct(returned_keys).await;
+}
+
+#[tokio::test]
+async fn a_transaction_with_too_many_writes_is_refused_more_and_can_be_committed() {
+    let options = ClusterOptions::new(Kind::MariaDb, 2).configuration("limits:\n  transaction_statements: 3\n");
+    let cluster = Cluster::start_with(options, PROXYD).await.unwrap();
+    let mut conn = cluster.client().await.unwrap();
+    run(&mut conn, &["CREATE TABLE bounded (a INT)", "BEGIN"]).await;
+    for _ in 0..3 {
+        run(&mut conn, &["INSERT INTO bounded VALUES (1)"]).await;
+    }
+    for _ in 0..2 {
+        assert_eq!(failing(&mut conn, "INSERT INTO bounded VALUES (2)").await, 1197);
+    }
+    assert_eq!(one(&mut conn, "SELECT COUNT(*) FROM bounded").await, "3");
+    run(&mut conn, &["COMMIT", "INSERT INTO bounded VALUES (3)"]).await;
+    assert_eq!(one(&mut conn, "SELECT GROUP_CONCAT(a) FROM bounded").await, "1,1,1,3");
+    assert_servers_equal(&cluster).await;
 }

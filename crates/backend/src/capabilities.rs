@@ -104,6 +104,19 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_behaviour_is_the_clients_where_the_server_has_it() {
+        assert_eq!(negotiate(BEHAVIOUR, MYSQL).unwrap() & BEHAVIOUR, BEHAVIOUR);
+        assert_eq!((negotiate(CapabilityFlags(0), MYSQL).unwrap() & BEHAVIOUR).0, 0);
+        let mut server = MYSQL;
+        server.remove(CapabilityFlags::NO_SCHEMA);
+        assert!(
+            !negotiate(BEHAVIOUR, server)
+                .unwrap()
+                .contains(CapabilityFlags::NO_SCHEMA)
+        );
+    }
+
+    #[test]
     fn a_server_that_cannot_lay_replies_out_is_refused_by_name() {
         let mut server = MYSQL;
         server.remove(CapabilityFlags::DEPRECATE_EOF);

@@ -13,6 +13,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use grove_engine::io::{Discard, Leg, LegError, LegReply, ReplySink};
 use grove_wire::command::{COM_QUERY, COM_QUIT};
 use grove_wire::packet::{HEADER_LEN, encode_frames, frame_payload_len};
+use grove_wire::query_attributes::laid_out;
 use grove_wire::{CapabilityFlags, ReplyShape, ReplyWalker, ResultEnd, WireError};
 use std::future::poll_fn;
 use std::io;
@@ -65,7 +66,7 @@ impl MysqlLeg {
 
     /// Sends a statement whose success is not needed; its reply is passed over when it comes.
     pub(crate) async fn send_own(&mut self, sql: &str) -> Result<(), LegError> {
-        self.send(&[query(sql)]).await?;
+        self.send(&[laid_out(query(sql), self.capabilities)]).await?;
         self.own_replies += 1;
         Ok(())
     }
@@ -302,7 +303,7 @@ impl Drop for MysqlLeg {
     }
 }
 
-/// The payload of a statement.
+/// The payload of a statement, without query attributes.
 pub(crate) fn query(sql: &str) -> Bytes {
     let mut payload = Vec::with_capacity(sql.len() + 1);
     payload.put_u8(COM_QUERY);

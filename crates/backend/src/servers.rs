@@ -7,9 +7,11 @@ use crate::facts::Probe;
 use crate::leg::{MysqlLeg, query};
 use crate::locks::LockWaits;
 use crate::phase;
+use bytes::Bytes;
 use grove_config::{Backend, Timeouts};
 use grove_engine::io::{BackendId, Discard, Identity, KillKind, Leg, LegError, Phase, ServerFacts, Servers};
 use grove_wire::ReplyShape;
+use grove_wire::query_attributes::laid_out;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -108,13 +110,15 @@ impl Servers for MysqlServers {
 /// which has two. Both servers take an id as value of `collation_connection`, as they write it to the binary log; MariaDB does not do so for
 /// the character sets, and the values of one SET are taken before any is changed.
 async fn announce_collation(leg: &mut MysqlLeg, id: u16) -> Result<(), LegError> {
-    let statements = [
+    const STATEMENTS: usize = 2;
+    let statements: [Bytes; STATEMENTS] = [
         query(&format!("SET collation_connection={id}")),
         query("SET character_set_client=@@character_set_connection, character_set_results=@@character_set_connection"),
     ];
-    leg.send(&statements).await?;
+    let capabilities = leg.capabilities();
+    leg.send(&statements.map(|own| laid_out(own, capabilities))).await?;
     let mut refused = None;
-    for _ in &statements {
+    for _ in 0..STATEMENTS {
         let reply = leg.receive(ReplyShape::SingleOk, &mut Discard).await?;
         refused = refused.or_else(|| reply.reply.err().cloned());
     }

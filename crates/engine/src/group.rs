@@ -130,13 +130,22 @@ impl<W: World> Group<W> {
         self.members.len()
     }
 
-    /// The lead's facts: what a client is told about the server that it talks to.
+    /// The lead's facts: what a client is told about the server that it talks to. Its capabilities are those that every online server has.
     pub fn server_facts(&self) -> Option<ServerFacts> {
-        self.member(self.view().lead)
-            .facts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let view = self.view();
+        let facts = |backend| {
+            self.member(backend)
+                .facts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let mut told = facts(view.lead).clone()?;
+        for &backend in &view.online {
+            if let Some(other) = &*facts(backend) {
+                told.capabilities = told.capabilities & other.capabilities;
+            }
+        }
+        Some(told)
     }
 
     /// How many sessions the online servers have room for: each may need a connection to every one of them, besides Grove's own.

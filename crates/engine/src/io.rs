@@ -184,6 +184,8 @@ pub trait Entropy: Send + Sync + 'static {
 pub trait ClientReply: ReplySink {
     /// Drops what is held back. True if the client has not been sent a byte of this reply, so that it may start again.
     fn start_over(&mut self) -> bool;
+    /// The reply comes out of a transaction of Grove's own: where it says so before its last frame, the client is not to see it.
+    fn hide_transaction(&mut self) {}
     /// Passes a server's request for a file (a whole frame) on to the client. An error says that the client is gone.
     fn request_file(&mut self, _request: &[u8]) -> impl Future<Output = Result<(), String>> + Send {
         async { Err("nobody can be asked for a file".to_owned()) }

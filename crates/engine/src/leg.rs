@@ -6,11 +6,12 @@
 use crate::interrupt::{Kill, Running};
 use crate::io::{BackendId, Collect, Discard, Leg, LegError, LegReply, ReplySink};
 use crate::local_file::send_whole;
-use crate::statement::{Body, asks_for_file, query_payload};
+use crate::statement::{Body, asks_for_file};
 use crate::value;
 use bytes::{BufMut, Bytes, BytesMut};
 use grove_wire::command::{COM_PING, COM_STMT_CLOSE, COM_STMT_PREPARE, COM_STMT_SEND_LONG_DATA};
-use grove_wire::{ReplyShape, ResultEnd, StatusFlags};
+use grove_wire::query_attributes::laid_out;
+use grove_wire::{CapabilityFlags, ReplyShape, ResultEnd, StatusFlags};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +61,11 @@ impl<L: Leg> OpenLeg<L> {
 
     pub fn thread_id(&self) -> u32 {
         self.leg.thread_id()
+    }
+
+    /// What decides how replies are laid out here, and commands.
+    pub fn capabilities(&self) -> CapabilityFlags {
+        self.leg.capabilities()
     }
 
     pub fn gone(&self) -> &CancellationToken {
@@ -125,7 +131,7 @@ impl<L: Leg> OpenLeg<L> {
 
     /// Runs one of Grove's own statements, whose rows nobody needs.
     pub async fn query(&mut self, sql: &[u8]) -> Result<LegReply, LegError> {
-        self.run(&[], &Body::Query(query_payload(sql)), &mut Discard).await
+        self.run(&[], &Body::query(sql), &mut Discard).await
     }
 
     /// Runs one raw command.
@@ -136,6 +142,7 @@ impl<L: Leg> OpenLeg<L> {
         sink: &mut S,
     ) -> Result<LegReply, LegError> {
         let gone = self.gone.clone();
+        let payload = laid_out(payload, self.leg.capabilities());
         let exchange = async {
             self.leg.send(&[payload]).await?;
             self.leg.receive(shape, sink).await
@@ -161,7 +168,7 @@ impl<L: Leg> OpenLeg<L> {
         let mut answer = Collect::default();
         let question = Body::query(b"SELECT LAST_INSERT_ID()");
         self.run(&[], &question, &mut answer).await?;
-        let row = value::read_one_row(&answer);
+        let row = value::read_one_row(&answer, self.leg.capabilities());
         let id = row.and_then(|row| std::str::from_utf8(&row.first()?.plain).ok()?.parse().ok());
         id.ok_or_else(|| LegError::Protocol("LAST_INSERT_ID() is no number".into()))
     }
@@ -219,10 +226,12 @@ impl<L: Leg> OpenLeg<L> {
         sink: &mut S,
         running: Option<&Running>,
     ) -> Result<LegReply, LegError> {
-        let mut commands: smallvec::SmallVec<[Bytes; 4]> = prelude.iter().cloned().collect();
+        let capabilities = self.leg.capabilities();
+        let prelude_here = prelude.iter().map(|own| laid_out(own.clone(), capabilities));
+        let mut commands: smallvec::SmallVec<[Bytes; 4]> = prelude_here.collect();
         let mut own = prelude.len();
         match body {
-            Body::Query(payload) | Body::Load { payload, .. } => commands.push(payload.clone()),
+            Body::Query(query) | Body::Load { query, .. } => commands.push(query.laid_out(capabilities)),
             Body::Execute {
                 prepared,
                 payload,
@@ -313,7 +322,10 @@ impl<L: Leg> OpenLeg<L> {
         if prelude.is_empty() {
             return Ok(());
         }
-        self.leg.send(prelude).await?;
+        let capabilities = self.leg.capabilities();
+        let prelude_here = prelude.iter().map(|own| laid_out(own.clone(), capabilities));
+        let commands: smallvec::SmallVec<[Bytes; 4]> = prelude_here.collect();
+        self.leg.send(&commands).await?;
         match self.receive_prelude(prelude.len()).await? {
             Some(reason) => Err(LegError::Protocol(reason)),
             None => Ok(()),

@@ -32,4 +32,4 @@ pub use local_file::{FilePart, LocalFile};
 pub use member::{MemberSpec, MemberState, MemberStatus};
 pub use session::Session;
 pub use settings::{ReadCommitted, ReadPolicy, Settings};
-pub use statement::{Body, Prepared, Statement};
+pub use statement::{Body, Prepared, Query, Statement};

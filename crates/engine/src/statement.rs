@@ -2,10 +2,11 @@
 
 use crate::io::LegReply;
 use crate::local_file::LocalFile;
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use grove_recovery_log::{Outcome, ResultOutcome, StatementBody};
-use grove_sql::Analysis;
-use grove_wire::{Reply, ResultEnd, StatusFlags};
+use grove_sql::{Analysis, Class, WriteKind};
+use grove_wire::command::{COM_QUERY, COM_STMT_BULK_EXECUTE};
+use grove_wire::{CapabilityFlags, Reply, ResultEnd, StatusFlags, query_attributes};
 use std::sync::Arc;
 
 /// A prepared statement of a session, prepared on a server when it is first needed there.
@@ -21,19 +22,76 @@ pub struct Prepared {
     pub params: u16,
 }
 
+/// A COM_QUERY as it came. Query attributes, if any, stand before its text; they are part of what a statement may read, so every server is given them.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// With its command byte.
+    payload: Bytes,
+    text_at: usize,
+}
+
+impl Query {
+    /// A payload whose text begins at `text_at`: at 1, behind the command byte, if it was not laid out for attributes.
+    pub fn new(payload: Bytes, text_at: usize) -> Self {
+        let text_at = text_at.min(payload.len());
+        Self { payload, text_at }
+    }
+
+    /// The statement's text.
+    pub fn text(&self) -> &[u8] {
+        &self.payload[self.text_at..]
+    }
+
+    /// What is between the command byte and the text.
+    fn attributes(&self) -> &[u8] {
+        self.payload.get(1..self.text_at).unwrap_or_default()
+    }
+
+    /// Part of a text of several statements, with the attributes of all of them.
+    pub fn part(&self, statement: &[u8]) -> Self {
+        let attributes = self.attributes();
+        let mut payload = BytesMut::with_capacity(1 + attributes.len() + statement.len());
+        payload.put_u8(COM_QUERY);
+        payload.put_slice(attributes);
+        payload.put_slice(statement);
+        Self::new(payload.freeze(), 1 + attributes.len())
+    }
+
+    /// The payload for a leg with `capabilities`. A client's statement is on its way to a leg with the client's own, and not copied.
+    pub(crate) fn laid_out(&self, capabilities: CapabilityFlags) -> Bytes {
+        let has_section = self.text_at > 1;
+        if has_section == capabilities.contains(CapabilityFlags::QUERY_ATTRIBUTES) {
+            return self.payload.clone();
+        }
+        query_attributes::laid_out(query_payload(self.text()), capabilities)
+    }
+
+    fn logged(&self) -> StatementBody {
+        let text = self.payload.slice(self.text_at..);
+        // The first value of a section is the number of attributes.
+        match self.attributes().first() {
+            None | Some(0) => StatementBody::Text(text),
+            Some(_) => StatementBody::Attributed {
+                text,
+                attributes: self.payload.slice(1..self.text_at),
+            },
+        }
+    }
+}
+
 /// A command that carries a statement.
 #[derive(Clone, Debug)]
 pub enum Body {
-    /// COM_QUERY: the payload with its command byte.
-    Query(Bytes),
+    /// COM_QUERY.
+    Query(Query),
     /// COM_QUERY of a LOAD DATA LOCAL whose file is known.
     Load {
-        /// The payload with its command byte.
-        payload: Bytes,
+        /// The statement.
+        query: Query,
         /// What the server is given when it asks for the file.
         file: Arc<dyn LocalFile>,
     },
-    /// COM_STMT_EXECUTE.
+    /// COM_STMT_EXECUTE, or MariaDB's COM_STMT_BULK_EXECUTE.
     Execute {
         /// The statement.
         prepared: Arc<Prepared>,
@@ -47,22 +105,32 @@ pub enum Body {
 impl Body {
     /// A COM_QUERY with `sql`.
     pub fn query(sql: &[u8]) -> Self {
-        Self::Query(query_payload(sql))
+        Self::own(query_payload(sql))
+    }
+
+    /// One of Grove's own statements.
+    pub(crate) fn own(payload: Bytes) -> Self {
+        Self::Query(Query::new(payload, 1))
     }
 
     /// The statement's text, whichever way it came.
     pub fn text(&self) -> &[u8] {
         match self {
-            Self::Query(payload) | Self::Load { payload, .. } => payload.get(1..).unwrap_or_default(),
+            Self::Query(query) | Self::Load { query, .. } => query.text(),
             Self::Execute { prepared, .. } => &prepared.text,
         }
+    }
+
+    /// Whether it is an execution for many rows of parameters.
+    pub(crate) fn is_bulk(&self) -> bool {
+        matches!(self, Self::Execute { payload, .. } if payload.first() == Some(&COM_STMT_BULK_EXECUTE))
     }
 
     /// Bytes that the body keeps in memory.
     pub fn len(&self) -> usize {
         match self {
-            Self::Query(payload) => payload.len(),
-            Self::Load { payload, file } => payload.len() + file.cost(),
+            Self::Query(query) => query.payload.len(),
+            Self::Load { query, file } => query.payload.len() + file.cost(),
             Self::Execute { payload, long_data, .. } => {
                 payload.len() + long_data.iter().map(|(_, data)| data.len()).sum::<usize>()
             }
@@ -76,7 +144,7 @@ impl Body {
 
     pub(crate) fn logged(&self) -> StatementBody {
         match self {
-            Self::Query(payload) | Self::Load { payload, .. } => StatementBody::Text(payload.slice(1..)),
+            Self::Query(query) | Self::Load { query, .. } => query.logged(),
             Self::Execute {
                 prepared,
                 payload,
@@ -100,11 +168,21 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// A bulk execution of an UPDATE or a DELETE: the servers run it row by row, so that one which fails leaves what the rows before it have done. An
+    /// INSERT for many rows is one statement.
+    pub(crate) fn may_fail_half_way(&self) -> bool {
+        let is_one_statement = matches!(
+            self.analysis.class,
+            Class::Write(WriteKind::Insert | WriteKind::Replace)
+        );
+        self.body.is_bulk() && !is_one_statement
+    }
+
     /// The same statement, which now has its file.
     pub(crate) fn with_file(&self, file: Arc<dyn LocalFile>) -> Self {
         let body = match &self.body {
-            Body::Query(payload) | Body::Load { payload, .. } => Body::Load {
-                payload: payload.clone(),
+            Body::Query(query) | Body::Load { query, .. } => Body::Load {
+                query: query.clone(),
                 file,
             },
             body @ Body::Execute { .. } => body.clone(),
@@ -121,10 +199,10 @@ pub(crate) fn asks_for_file(reply: &LegReply) -> bool {
     matches!(reply.reply.last(), ResultEnd::LocalInfile)
 }
 
-/// COM_QUERY payload for one of Grove's own statements.
+/// COM_QUERY payload for one of Grove's own statements, without attributes; [`crate::leg::OpenLeg`] lays it out as its server expects it.
 pub(crate) fn query_payload(sql: &[u8]) -> Bytes {
     let mut payload = BytesMut::with_capacity(sql.len() + 1);
-    payload.extend_from_slice(&[grove_wire::command::COM_QUERY]);
+    payload.extend_from_slice(&[COM_QUERY]);
     payload.extend_from_slice(sql);
     payload.freeze()
 }
@@ -164,5 +242,51 @@ pub(crate) fn insert_id(outcome: &Outcome) -> u64 {
     match outcome.results.last() {
         Some(ResultOutcome::Ok { last_insert_id, .. }) => *last_insert_id,
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ON: CapabilityFlags = CapabilityFlags::QUERY_ATTRIBUTES;
+    const SECTION: &[u8] = b"\x01\x01\x00\x01\xFD\x00\x01a\x01x";
+
+    fn attributed(text: &[u8]) -> Query {
+        let payload = [&[COM_QUERY], SECTION, text].concat();
+        Query::new(payload.into(), 1 + SECTION.len())
+    }
+
+    #[test]
+    fn a_statement_keeps_its_attributes_and_its_text_is_text_only() {
+        let query = attributed(b"DO 1; DO 2");
+        assert_eq!(query.text(), b"DO 1; DO 2");
+        assert_eq!(query.laid_out(ON), query.payload);
+        assert_eq!(query.laid_out(CapabilityFlags(0)), &b"\x03DO 1; DO 2"[..]);
+        let part = query.part(b" DO 2");
+        assert_eq!((part.text(), part.attributes()), (&b" DO 2"[..], SECTION));
+        let plain = Query::new(query_payload(b"DO 1"), 1);
+        assert_eq!(plain.laid_out(CapabilityFlags(0)), plain.payload);
+        assert_eq!(plain.laid_out(ON), &b"\x03\x00\x01DO 1"[..]);
+        assert_eq!(plain.part(b"DO 2").payload, &b"\x03DO 2"[..]);
+    }
+
+    #[test]
+    fn the_log_has_the_text_and_attributes_beside_it_if_there_are_any() {
+        let text = |body: StatementBody| match body {
+            StatementBody::Text(text) => (text, Bytes::new()),
+            StatementBody::Attributed { text, attributes } => (text, attributes),
+            StatementBody::Execute { .. } => panic!("not prepared"),
+        };
+        let none = Query::new(Bytes::from_static(b"\x03\x00\x01DO 1"), 3);
+        let cases = [
+            (Query::new(query_payload(b"DO 1"), 1), &b""[..]),
+            (none, b""),
+            (attributed(b"DO 1"), SECTION),
+        ];
+        for (query, attributes) in cases {
+            let logged = text(Body::Query(query).logged());
+            assert_eq!((&logged.0[..], &logged.1[..]), (&b"DO 1"[..], attributes));
+        }
     }
 }

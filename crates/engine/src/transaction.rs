@@ -11,7 +11,6 @@ use bytes::Bytes;
 use grove_recovery_log::{LoggedStatement, WriteUnit};
 use grove_sql::Analysis;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use xxhash_rust::xxh3::Xxh3;
 
 /// A transaction: explicit, begun by `autocommit=0`, or wrapped around one autocommit write.
@@ -68,15 +67,12 @@ impl Transaction {
     }
 
     /// A statement about savepoints has succeeded on the lead. Before it is added to `entries`, and before anybody is told that the transaction is
-    /// still open there: entries that it takes back are marked. A server that warns has kept some of their changes (tables without transactions).
+    /// still open there: entries that it takes back are marked. A server that warns has kept some of their changes (tables without transactions,
+    /// or definitions of temporary ones).
     pub fn note_savepoint(&mut self, analysis: &Analysis, warns: bool) {
         let undone = self.savepoints.note(analysis, self.entries.len());
-        if !warns {
-            let undone = self.entries.get(undone).unwrap_or_default();
-            undone
-                .iter()
-                .for_each(|entry| entry.undone.store(true, Ordering::SeqCst));
-        }
+        let undone = self.entries.get(undone).unwrap_or_default();
+        undone.iter().for_each(|entry| entry.undone.set(warns));
     }
 
     /// What commits: without what was taken back, whose words about the session go with the statement behind it.
@@ -84,7 +80,7 @@ impl Transaction {
         let (mut statements, mut context) = (Vec::new(), Vec::new());
         for executed in &self.entries {
             context.extend(executed.context.iter().cloned());
-            if executed.can_be_undone && executed.is_undone() {
+            if executed.is_gone() {
                 continue;
             }
             statements.push(LoggedStatement {

@@ -3,6 +3,7 @@
 //! Only for Grove's own questions about variables; clients' results are never decoded.
 
 use crate::io::Collect;
+use grove_wire::CapabilityFlags;
 use grove_wire::column::ColumnDefinition;
 
 /// Values of the single row of a small text result: a literal for SQL, and the plain bytes.
@@ -13,13 +14,13 @@ pub(crate) struct Answer {
     pub is_null: bool,
 }
 
-/// Reads the collected frames of a one-row result (column count, definitions, perhaps EOF, row).
-pub(crate) fn read_one_row(collected: &Collect) -> Option<Vec<Answer>> {
+/// Reads the collected frames of a one-row result (column count, definitions, perhaps EOF, row), which came from a leg with `capabilities`.
+pub(crate) fn read_one_row(collected: &Collect, capabilities: CapabilityFlags) -> Option<Vec<Answer>> {
     let mut frames = frames(&collected.bytes);
     let count = *frames.next()?.first()? as usize;
     let mut columns = Vec::with_capacity(count);
     for _ in 0..count {
-        columns.push(ColumnDefinition::parse(frames.next()?).ok()?);
+        columns.push(ColumnDefinition::parse(frames.next()?, capabilities).ok()?);
     }
     let mut row = frames.next()?;
     if row.first() == Some(&0xFE) && row.len() < 9 {

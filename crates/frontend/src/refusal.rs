@@ -123,7 +123,7 @@ pub(crate) fn too_many_statements(limit: usize) -> ErrPacket {
     ErrPacket::new(1461, "42000", &message)
 }
 
-/// MySQL's answer to LOAD DATA as a prepared statement. MariaDB allows it.
+/// MySQL's answer to LOAD DATA as a prepared statement, which MariaDB allows, and MariaDB's to a bulk execution of what is no write.
 pub(crate) fn not_preparable() -> ErrPacket {
     let message = "This command is not supported in the prepared statement protocol yet";
     ErrPacket::new(1295, "HY000", message)
@@ -134,12 +134,20 @@ pub(crate) fn wrong_arguments(command: StatementCommand, flavor: Flavor) -> ErrP
     ErrPacket::new(1210, "HY000", &format!("Incorrect arguments to {function}"))
 }
 
+/// An execution with fewer values than the statement has parameters: only MySQL's form with query attributes has a number of them.
+pub(crate) fn parameters_are_missing() -> ErrPacket {
+    ErrPacket::new(1210, "HY000", "Incorrect arguments to COM_STMT_EXECUTE")
+}
+
 /// An execution without parameter types, where none were sent before.
-pub(crate) fn types_are_missing(flavor: Flavor) -> ErrPacket {
-    match flavor {
-        Flavor::Mysql => malformed_packet(flavor),
-        Flavor::MariaDb => wrong_arguments(StatementCommand::Execute, flavor),
-    }
+pub(crate) fn types_are_missing() -> ErrPacket {
+    // Here MySQL names the same function.
+    wrong_arguments(StatementCommand::Execute, Flavor::MariaDb)
+}
+
+/// MariaDB's answer to a bulk execution without types, where none were sent before.
+pub(crate) fn wrong_bulk_arguments() -> ErrPacket {
+    ErrPacket::new(1210, "HY000", "Incorrect arguments to mysqld_stmt_bulk_execute")
 }
 
 pub(crate) fn long_data_too_long() -> ErrPacket {
@@ -183,7 +191,7 @@ pub(crate) fn malformed(error: &WireError, flavor: Flavor) -> ErrPacket {
     }
 }
 
-fn malformed_packet(flavor: Flavor) -> ErrPacket {
+pub(crate) fn malformed_packet(flavor: Flavor) -> ErrPacket {
     let message = format!("Malformed communication packet{}", full_stop(flavor));
     ErrPacket::new(1835, "HY000", &message)
 }

@@ -48,7 +48,6 @@ impl<'a> ReplyWriter<'a> {
                 sequence: link.sequence,
                 numbering: Numbering::default(),
                 statement_id: None,
-                marks_early_eof: false,
             },
             spool: Spool::default(),
             link,
@@ -63,9 +62,19 @@ impl<'a> ReplyWriter<'a> {
 
     /// Another reply follows, unless this one ends in an error: the EOF after the column definitions says so, if there is one.
     pub fn followed_by(mut self, next: Next) -> Self {
-        let has_eof = !self.link.capabilities.contains(CapabilityFlags::DEPRECATE_EOF);
-        self.adapter.marks_early_eof = has_eof && next == Next::MoreResults;
+        if next == Next::MoreResults {
+            self.change_early_eof(StatusFlags::MORE_RESULTS, StatusFlags(0));
+        }
         self
+    }
+
+    /// Has the EOF after the column definitions, if there is one, say something else.
+    fn change_early_eof(&mut self, set: StatusFlags, clear: StatusFlags) {
+        if !self.link.capabilities.contains(CapabilityFlags::DEPRECATE_EOF) {
+            let early_eof = &mut self.adapter.numbering.early_eof;
+            early_eof.set.insert(set);
+            early_eof.clear.insert(clear);
+        }
     }
 
     /// Ends the reply with its last frame.
@@ -85,7 +94,7 @@ impl<'a> ReplyWriter<'a> {
         }
         self.start = self.link.outbox.len();
         self.is_flowing = false;
-        self.adapter.numbering = Numbering::default();
+        self.adapter.numbering.begin_again();
         Ok(())
     }
 
@@ -134,8 +143,12 @@ impl ClientReply for ReplyWriter<'_> {
             return false;
         }
         self.link.outbox.truncate(self.start);
-        self.adapter.numbering = Numbering::default();
+        self.adapter.numbering.begin_again();
         true
+    }
+
+    fn hide_transaction(&mut self) {
+        self.change_early_eof(StatusFlags(0), StatusFlags::IN_TRANS);
     }
 
     async fn request_file(&mut self, request: &[u8]) -> Result<(), String> {
@@ -145,7 +158,7 @@ impl ClientReply for ReplyWriter<'_> {
         self.link.outbox.extend_from_slice(&frame);
         self.link.flush().await.map_err(|error| error.to_string())?;
         self.start = 0;
-        self.adapter.numbering = Numbering::default();
+        self.adapter.numbering.begin_again();
         Ok(())
     }
 
@@ -169,8 +182,6 @@ struct Adapter {
     numbering: Numbering,
     /// The client's id of the statement that is being prepared.
     statement_id: Option<u32>,
-    /// Whether the EOF after the column definitions says that more results follow.
-    marks_early_eof: bool,
 }
 
 impl Adapter {
@@ -183,7 +194,7 @@ impl Adapter {
             if let (Some(id), Some([0, old @ ..])) = (self.statement_id, bytes.get_mut(HEADER_LEN..HEADER_LEN + 5)) {
                 old.copy_from_slice(&id.to_le_bytes());
             }
-            if self.marks_early_eof {
+            if self.numbering.early_eof != EofChange::default() {
                 self.numbering.frames_to_eof = column_count(&bytes[HEADER_LEN..]).map(|columns| columns + 1);
             }
         }
@@ -191,12 +202,21 @@ impl Adapter {
     }
 }
 
+/// What an EOF says of the server's status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct EofChange {
+    set: StatusFlags,
+    clear: StatusFlags,
+}
+
 /// Renumbers frames in a stream of bytes that is cut anywhere.
 #[derive(Debug, Default)]
 struct Numbering {
     /// What is added to every number; unknown before the reply's first frame.
     shift: Option<u8>,
-    /// Frames before an EOF that must say that more results follow. It comes whole, because the walker has to see it whole.
+    /// What the EOF after the column definitions must say.
+    early_eof: EofChange,
+    /// Frames before that EOF. It comes whole, because the walker has to see it whole.
     frames_to_eof: Option<u64>,
     header: [u8; HEADER_LEN],
     header_len: usize,
@@ -205,6 +225,14 @@ struct Numbering {
 }
 
 impl Numbering {
+    /// Another reply of the same kind, or the same one once more.
+    fn begin_again(&mut self) {
+        *self = Self {
+            early_eof: self.early_eof,
+            ..Self::default()
+        };
+    }
+
     /// Whether frames can pass unseen.
     fn changes_nothing(&self) -> bool {
         self.shift == Some(0) && self.frames_to_eof.is_none()
@@ -230,9 +258,11 @@ impl Numbering {
                 self.left = frame_payload_len(&self.header);
                 self.header_len = 0;
                 if self.frames_to_eof == Some(0)
-                    && let Some(status) = bytes.get_mut(at + 4)
+                    && let Some([low, high]) = bytes.get_mut(at + 4..at + 6)
                 {
-                    *status |= StatusFlags::MORE_RESULTS.0 as u8;
+                    let EofChange { set, clear } = self.early_eof;
+                    let status = u16::from_le_bytes([*low, *high]);
+                    [*low, *high] = ((status | set.0) & !clear.0).to_le_bytes();
                 }
                 self.frames_to_eof = self.frames_to_eof.and_then(|frames| frames.checked_sub(1));
             }

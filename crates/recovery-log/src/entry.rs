@@ -28,11 +28,18 @@ pub struct WriteUnit {
 pub enum StatementBody {
     /// COM_QUERY payload without the command byte.
     Text(Bytes),
+    /// A COM_QUERY with query attributes, which the statement may read.
+    Attributed {
+        /// Statement text.
+        text: Bytes,
+        /// What the client sent between the command byte and the text.
+        attributes: Bytes,
+    },
     /// A prepared statement's text and one execution's binary parameters.
     Execute {
         /// Statement text.
         text: Bytes,
-        /// COM_STMT_EXECUTE payload, with parameter types.
+        /// COM_STMT_EXECUTE or COM_STMT_BULK_EXECUTE payload with its command byte, and with parameter types.
         parameters: Bytes,
         /// Parameters that came through COM_STMT_SEND_LONG_DATA, by index.
         long_data: Vec<(u16, Bytes)>,

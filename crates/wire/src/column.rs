@@ -1,5 +1,6 @@
 //! Column definitions (protocol 4.1), for Grove's own small questions only.
 
+use crate::CapabilityFlags;
 use crate::read::{Reader, WireError};
 
 /// A column definition.
@@ -20,14 +21,17 @@ pub struct ColumnDefinition {
 }
 
 impl ColumnDefinition {
-    /// Reads a definition's payload.
-    pub fn parse(payload: &[u8]) -> Result<Self, WireError> {
+    /// Reads a definition's payload, laid out by `capabilities`.
+    pub fn parse(payload: &[u8], capabilities: CapabilityFlags) -> Result<Self, WireError> {
         let mut reader = Reader::new(payload);
         for field in ["catalog", "schema", "table", "original table"] {
             reader.lenenc_bytes(field)?;
         }
         let name = reader.lenenc_bytes("name")?.to_vec();
         reader.lenenc_bytes("original name")?;
+        if capabilities.contains(CapabilityFlags::EXTENDED_METADATA) {
+            reader.lenenc_bytes("extended metadata")?;
+        }
         reader.lenenc_int("length of the fixed fields")?;
         Ok(Self {
             name,
@@ -37,5 +41,27 @@ impl ColumnDefinition {
             flags: reader.u16("flags")?,
             decimals: reader.u8("decimals")?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fixed_fields_are_found_behind_extended_metadata() {
+        let names = b"\x03def\x03app\x01t\x01t\x01j\x01j";
+        let fixed = [0x0C, 0x2D, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFC, 0x10, 0, 0, 0, 0];
+        let plain = ColumnDefinition::parse(&[&names[..], &fixed].concat(), CapabilityFlags(0)).unwrap();
+        assert_eq!(
+            (plain.name.as_slice(), plain.column_type, plain.flags),
+            (&b"j"[..], 0xFC, 0x10)
+        );
+        // From MariaDB 10.11: tag 1, "format", and nothing for types that have a code.
+        for extended in [&b"\x06\x01\x04json"[..], b"\x00"] {
+            let payload = [&names[..], extended, &fixed].concat();
+            let parsed = ColumnDefinition::parse(&payload, CapabilityFlags::EXTENDED_METADATA);
+            assert_eq!(parsed.unwrap(), plain);
+        }
     }
 }

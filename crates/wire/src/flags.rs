@@ -98,6 +98,10 @@ flag_type! {
         ZSTD = 1 << 26;
         /// Query attributes.
         QUERY_ATTRIBUTES = 1 << 27;
+        /// MariaDB: COM_STMT_BULK_EXECUTE.
+        STMT_BULK_OPERATIONS = 1 << 34;
+        /// MariaDB: column definitions have one string more, which tells types that the protocol has no code for.
+        EXTENDED_METADATA = 1 << 35;
     }
 }
 

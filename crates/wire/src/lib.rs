@@ -9,6 +9,7 @@ pub mod command;
 pub mod handshake;
 pub mod packet;
 pub mod proxy_protocol;
+pub mod query_attributes;
 pub mod row;
 pub mod stored_password;
 

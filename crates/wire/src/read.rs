@@ -26,6 +26,7 @@ pub enum WireError {
 }
 
 /// A cursor over a payload.
+#[derive(Clone)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }

@@ -77,7 +77,7 @@ impl<W: World> Follower<W> {
     /// session goes with the entry behind it.
     fn pass_over_undone(&mut self) -> bool {
         let (executed, share) = &mut self.entries[self.executed];
-        if !(executed.can_be_undone && executed.is_undone()) {
+        if !executed.is_gone() {
             return false;
         }
         *share = None;

@@ -73,7 +73,7 @@ impl<W: World> Follower<W> {
             return Ok(Step::StartOver(Duration::ZERO));
         }
         if executed.is_undone() {
-            // The lead has taken it back, and others may have overtaken it here. Whatever it did, the ROLLBACK TO SAVEPOINT behind it undoes.
+            // The lead has taken it back, and others may have overtaken it here. The ROLLBACK TO SAVEPOINT behind it undoes what it did.
             return Ok(Step::Executed);
         }
         if !self.group.is_online(executed.lead) {

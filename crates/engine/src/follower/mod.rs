@@ -53,13 +53,33 @@ pub(crate) struct Executed {
     pub defines_temporary_tables: bool,
     /// Whether nothing stays of it after a ROLLBACK TO SAVEPOINT, apart from what the session itself knows.
     pub can_be_undone: bool,
-    /// The lead has taken it back with ROLLBACK TO SAVEPOINT, and may have released its locks: others may have overtaken it since.
-    pub undone: AtomicBool,
+    pub undone: Undone,
+}
+
+/// Whether the lead has taken a statement back with ROLLBACK TO SAVEPOINT. It may have released its locks then, and others may have overtaken it
+/// since.
+#[derive(Debug, Default)]
+pub(crate) struct Undone {
+    is_undone: AtomicBool,
+    /// The lead has warned that something of it stays.
+    in_part: AtomicBool,
+}
+
+impl Undone {
+    pub fn set(&self, in_part: bool) {
+        self.in_part.store(in_part, Ordering::SeqCst);
+        self.is_undone.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Executed {
     pub fn is_undone(&self) -> bool {
-        self.undone.load(Ordering::SeqCst)
+        self.undone.is_undone.load(Ordering::SeqCst)
+    }
+
+    /// Whether it need not be executed any more.
+    pub fn is_gone(&self) -> bool {
+        self.can_be_undone && self.is_undone() && !self.undone.in_part.load(Ordering::SeqCst)
     }
 
     /// LAST_INSERT_ID() after it, if it changes that.

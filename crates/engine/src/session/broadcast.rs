@@ -262,7 +262,7 @@ fn stopped_in_the_middle(statement: &Statement, outcome: &Outcome, was_killed: b
         Class::Ddl => drops_several(statement),
         // A single query is atomic whatever it calls.
         Class::Unknown => !is_query,
-        _ => false,
+        _ => statement.may_fail_half_way(),
     };
     let was_killed = was_killed && statement.analysis.class != Class::Ddl;
     // Lock wait, deadlock, interrupted, and the two servers' statement time limits (ER_QUERY_TIMEOUT, ER_STATEMENT_TIMEOUT).

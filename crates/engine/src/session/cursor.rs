@@ -10,6 +10,7 @@ use crate::state::Isolation;
 use crate::statement::{Body, Statement};
 use bytes::{Bytes, BytesMut};
 use grove_sql::Class;
+use grove_wire::command::CURSOR_TYPES;
 use grove_wire::{ReplyShape, StatusFlags};
 
 /// ER_STMT_HAS_NO_OPEN_CURSOR
@@ -39,11 +40,12 @@ impl<W: World> Session<W> {
         let inside = self.transaction.is_some() || !self.state.autocommit;
         let reads_lock = inside && self.isolation() == Isolation::Serializable;
         let is_plain = analysis.class == Class::Read && analysis.row_count_columns.is_empty() && !reads_lock;
-        if is_plain || payload.get(FLAGS_AT).is_none_or(|&flags| flags == 0) {
+        if is_plain || statement.body.is_bulk() || payload.get(FLAGS_AT).is_none_or(|&flags| flags & CURSOR_TYPES == 0)
+        {
             return None;
         }
         let mut payload = BytesMut::from(&payload[..]);
-        payload[FLAGS_AT] = 0;
+        payload[FLAGS_AT] &= !CURSOR_TYPES;
         let body = Body::Execute {
             prepared: prepared.clone(),
             payload: payload.freeze(),

@@ -2,13 +2,12 @@
 
 use super::{LegOf, Session, Slot};
 use crate::error::SessionError;
-use crate::follower::Executed;
+use crate::follower::{Executed, Undone};
 use crate::io::{BackendId, ClientReply, Discard, LegError, LegReply, World};
-use crate::statement::{Body, Statement, outcome_of};
+use crate::statement::{Body, Statement, outcome_of, query_payload};
 use bytes::BytesMut;
 use grove_recovery_log::Entry;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 impl<W: World> Session<W> {
     pub(super) async fn begin<S: ClientReply>(
@@ -18,10 +17,7 @@ impl<W: World> Session<W> {
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
         self.end_implicitly().await?;
-        let text = match &statement.body {
-            Body::Query(payload) | Body::Load { payload, .. } => payload.clone(),
-            Body::Execute { prepared, .. } => crate::statement::query_payload(&prepared.text),
-        };
+        let text = query_payload(statement.body.text());
         let mut transaction = Some(self.new_transaction(Some(text)));
         let begin = transaction.as_ref().map(|t| t.begin.clone()).unwrap_or_default();
         let mut attempts = 0;
@@ -89,7 +85,7 @@ impl<W: World> Session<W> {
                                     traces: Vec::new(),
                                     defines_temporary_tables: false,
                                     can_be_undone: true,
-                                    undone: AtomicBool::new(false),
+                                    undone: Undone::default(),
                                 }));
                             }
                             return Ok(reply.last_frame);

@@ -70,10 +70,13 @@ impl<W: World> Session<W> {
         }
         let gated =
             self.isolation() == Isolation::ReadCommitted && self.group.settings.read_committed == ReadCommitted::Gate;
-        let bulk = analysis.flags.insert_select || matches!(analysis.class, Class::Write(WriteKind::LoadData));
+        let loads = analysis.flags.insert_select || matches!(analysis.class, Class::Write(WriteKind::LoadData));
+        // A bulk execution is to InnoDB an INSERT of few rows, which takes its ids piece by piece without a lock in mode 1 too.
+        let inserts = matches!(analysis.class, Class::Write(WriteKind::Insert | WriteKind::Replace));
+        let bulk = loads && self.group.bulk_inserts_need_a_gate() || inserts && statement.body.is_bulk();
         let row_mode = if gated { GateMode::Exclusive } else { GateMode::Shared };
         match analysis.class {
-            Class::Write(_) if bulk && self.group.bulk_inserts_need_a_gate() && !gated => {
+            Class::Write(_) if bulk && !gated => {
                 let mut wanted = self.gates_of(&analysis.tables, GateMode::Shared);
                 wanted.extend(self.gates_of(&analysis.written, GateMode::Exclusive));
                 in_order(wanted)

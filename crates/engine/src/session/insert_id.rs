@@ -113,17 +113,21 @@ impl<W: World> Session<W> {
     }
 }
 
-/// LOAD DATA reports no id, and an upsert of several rows reports one whether it generated it or not. (A single row that was updated is the row with the reported key: if
+/// LOAD DATA and INSERT .. RETURNING report no id, and an upsert of several rows reports one whether it generated it or not. (A single row that was updated is the row with the reported key: if
 /// that is forced, it collides with itself.) One that calls LAST_INSERT_ID() sets what would be asked for, so its report is taken as it is.
 pub(super) fn reports_may_mislead(statement: &Statement) -> bool {
     let flags = &statement.analysis.flags;
-    let upserts = flags.on_duplicate_key && (flags.multi_row_insert || flags.insert_select);
+    let has_several_rows = flags.multi_row_insert || flags.insert_select || statement.body.is_bulk();
+    let upserts = flags.on_duplicate_key && has_several_rows;
     (upserts && !flags.uses_last_insert_id) || reports_no_insert_id(statement)
 }
 
-/// LOAD DATA generates keys, and its OK packet says 0.
+/// LOAD DATA generates keys, and its OK packet says 0. INSERT .. RETURNING answers with rows, which have no place for an id; one that reads
+/// LAST_INSERT_ID() cannot be asked about by way of it.
 pub(super) fn reports_no_insert_id(statement: &Statement) -> bool {
-    statement.analysis.class == Class::Write(WriteKind::LoadData)
+    let flags = &statement.analysis.flags;
+    let returns = flags.returning && !flags.uses_last_insert_id && forces_insert_id(statement);
+    returns || statement.analysis.class == Class::Write(WriteKind::LoadData)
 }
 
 fn number(answer: &Answer) -> Option<u64> {

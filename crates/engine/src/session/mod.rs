@@ -462,10 +462,10 @@ impl<W: World> Session<W> {
     }
 
     fn kept_warnings(&mut self, statement: &Statement) -> Option<LegReplyBytes> {
-        let Body::Query(payload) = &statement.body else {
+        let Body::Query(query) = &statement.body else {
             return None;
         };
-        let text = payload[1..].trim_ascii();
+        let text = query.text().trim_ascii();
         let text = text.strip_suffix(b";").unwrap_or(text);
         if !text.eq_ignore_ascii_case(b"show warnings") {
             return None;

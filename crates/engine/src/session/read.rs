@@ -6,7 +6,7 @@ use crate::error::SessionError;
 use crate::io::{BackendId, ClientReply, Collect, Discard, Leg, LegError, LegReply, ReplySink, World};
 use crate::leg::OpenLeg;
 use crate::state::{InsertIdDoubt, StateKey};
-use crate::statement::{Body, Statement, query_payload};
+use crate::statement::{Body, Statement};
 use crate::transaction::Digesting;
 use crate::value;
 use bytes::{Bytes, BytesMut};
@@ -278,17 +278,17 @@ impl<W: World> Session<W> {
         let Some(transaction) = &self.transaction else {
             return Ok(());
         };
-        let mut statements = transaction.begin.clone();
+        let mut statements: Vec<Body> = transaction.begin.iter().cloned().map(Body::own).collect();
         for entry in &transaction.entries {
-            if let Body::Query(payload) = &entry.body {
-                statements.push(payload.clone());
+            if let body @ Body::Query(_) = &entry.body {
+                statements.push(body.clone());
             }
         }
         let Slot::Mine(leg) = self.slot(backend) else {
             return Ok(());
         };
         for statement in statements {
-            leg.run(&[], &Body::Query(statement), &mut Discard).await?;
+            leg.run(&[], &statement, &mut Discard).await?;
         }
         Ok(())
     }
@@ -379,7 +379,7 @@ impl<W: World> Session<W> {
         self.read_on_transaction_leg(backend, &question, &mut collect)
             .await
             .ok()??;
-        value::read_one_row(&collect)
+        value::read_one_row(&collect, self.identity.capabilities)
     }
 
     /// One row of values from a leg at hand.
@@ -388,10 +388,8 @@ impl<W: World> Session<W> {
             return None;
         };
         let mut collect = Collect::default();
-        leg.run(&[], &Body::Query(query_payload(sql)), &mut collect)
-            .await
-            .ok()?;
-        value::read_one_row(&collect)
+        leg.run(&[], &Body::query(sql), &mut collect).await.ok()?;
+        value::read_one_row(&collect, leg.capabilities())
     }
 
     /// Keeps the answer to SHOW WARNINGS before a COMMIT clears it.
@@ -434,7 +432,7 @@ async fn ask_user_variables<L: Leg>(leg: &mut OpenLeg<L>, names: &[Name]) -> Res
     let question = Body::query(&value::user_variable_question(&names));
     let mut collect = Collect::default();
     leg.run(&[], &question, &mut collect).await?;
-    let answers = value::read_one_row(&collect);
+    let answers = value::read_one_row(&collect, leg.capabilities());
     let answers = answers.ok_or_else(|| LegError::Protocol("user variables were not told".into()))?;
     Ok(value::user_variable_literals(&answers).collect())
 }

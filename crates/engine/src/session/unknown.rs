@@ -19,7 +19,7 @@ impl<W: World> Session<W> {
     pub(super) async fn refusal(&mut self, statement: &Statement) -> Result<Option<BytesMut>, SessionError> {
         let is_unknown =
             statement.analysis.class == Class::Unknown && statement.analysis.tables == TouchedTables::Unknown;
-        let Body::Query(payload) = &statement.body else {
+        let Body::Query(query) = &statement.body else {
             // The client has prepared it, so a server has understood it.
             return Ok(None);
         };
@@ -34,7 +34,7 @@ impl<W: World> Session<W> {
             };
             let result = match self.told_leg(backend).await {
                 Ok(()) => match self.slot(backend) {
-                    Slot::Mine(leg) => leg.try_to_prepare(&payload[1..]).await,
+                    Slot::Mine(leg) => leg.try_to_prepare(query.text()).await,
                     _ => return Ok(None),
                 },
                 Err(error) => Err(error),

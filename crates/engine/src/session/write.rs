@@ -4,7 +4,7 @@ use super::insert_id::{reports_may_mislead, reports_no_insert_id};
 use super::writers::Readiness;
 use super::{Session, Slot};
 use crate::error::SessionError;
-use crate::follower::{Executed, is_lock_trouble_of};
+use crate::follower::{Executed, Undone, is_lock_trouble_of};
 use crate::io::{BackendId, ClientReply, Clock, Entropy, LegError, LegReply, World};
 use crate::local_file::{FilePart, FileSender, LocalFile};
 use crate::order::Share;
@@ -13,11 +13,10 @@ use crate::state::{Isolation, StateKey};
 use crate::statement::{Statement, asks_for_file, insert_id, outcome_of, query_payload, set_last_insert_id};
 use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
-use grove_recovery_log::Outcome;
+use grove_recovery_log::{Outcome, ResultOutcome};
 use grove_sql::{Analysis, Class, WriteKind};
 use grove_wire::{ErrPacket, StatusFlags};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 impl<W: World> Session<W> {
     /// A write, or anything else that must run in a transaction on every server.
@@ -30,13 +29,20 @@ impl<W: World> Session<W> {
         if self.transaction.is_none() {
             self.transaction = Some(self.new_transaction(None));
         }
+        if alone {
+            sink.hide_transaction();
+        }
         let result = self.write_in_transaction(statement, sink, alone).await;
         if !alone {
             return result;
         }
         match result {
             Ok(frame) if grove_wire::is_err_frame(&frame) => {
-                self.abort().await;
+                match self.transaction.as_ref().is_some_and(|t| !t.entries.is_empty()) {
+                    // What it did before it failed.
+                    true => self.commit_everywhere(None).await.map(|_| ())?,
+                    false => self.abort().await,
+                }
                 Ok(frame)
             }
             Ok(mut frame) => {
@@ -139,9 +145,17 @@ impl<W: World> Session<W> {
             self.answered_by = Some(lead);
             self.note_row_count(&reply.reply);
             if reply.reply.err().is_some() {
+                let by_chance = stopped_by_chance(&outcome);
+                let is_half_done = statement.may_fail_half_way() && !by_chance;
                 if alone {
-                    // The ROLLBACK clears them.
+                    // What ends the transaction clears them.
                     self.keep_warnings(lead).await;
+                } else if statement.may_fail_half_way() && by_chance {
+                    // No other server would stop at the same row.
+                    let reason = "a bulk execution was stopped after some of its rows";
+                    return Err(SessionError::Retry(reason.into()));
+                }
+                if alone && !is_half_done {
                     fate.abandon();
                     if reports_may_mislead(statement) {
                         // What is lost here, the abort finds out.
@@ -376,7 +390,7 @@ impl<W: World> Session<W> {
             traces,
             defines_temporary_tables: analysis.class == Class::TemporaryDdl,
             can_be_undone: can_be_undone(analysis),
-            undone: AtomicBool::new(false),
+            undone: Undone::default(),
         });
         if let Some(transaction) = &mut self.transaction {
             transaction.len += statement.body.len();
@@ -431,7 +445,7 @@ impl<W: World> Session<W> {
         let is_plain = matches!(
             statement.analysis.class,
             Class::Write(_) | Class::LockingRead | Class::Read
-        );
+        ) && !statement.may_fail_half_way();
         match (survived, is_plain) {
             (true, true) => Ok(()),
             // A routine, or a statement that was not understood, may have done part of its work before it failed.
@@ -451,6 +465,12 @@ impl<W: World> Session<W> {
             }
         }
     }
+}
+
+/// Errors that say where a statement was just then: lock trouble, interruptions, and the servers' limits of its time.
+fn stopped_by_chance(outcome: &Outcome) -> bool {
+    let is_out_of_time = matches!(outcome.results.last(), Some(ResultOutcome::Err { code: 1969 | 3024 }));
+    is_out_of_time || is_lock_trouble_of(outcome)
 }
 
 /// `SELECT .. FOR UPDATE SKIP LOCKED`: how workers take jobs from a queue.

@@ -142,17 +142,16 @@ impl<W: World> Session<W> {
         let Some(transaction) = &self.transaction else {
             return Ok(());
         };
-        let mut statements = transaction.begin.clone();
+        let mut statements: Vec<Body> = transaction.begin.iter().cloned().map(Body::own).collect();
         statements.extend(transaction.entries.iter().filter_map(|entry| match &entry.body {
-            Body::Query(payload) => Some(payload.clone()),
+            body @ Body::Query(_) => Some(body.clone()),
             Body::Execute { .. } | Body::Load { .. } => None,
         }));
         let Slot::Mine(leg) = self.slot(lead) else {
             return Ok(());
         };
         for statement in statements {
-            let body = Body::Query(statement);
-            if let Err(error) = leg.run(&[], &body, &mut Discard).await {
+            if let Err(error) = leg.run(&[], &statement, &mut Discard).await {
                 return Err(SessionError::Retry(format!(
                     "the lead was lost while its savepoints were set: {error}"
                 )));

@@ -54,7 +54,9 @@ struct Replica(SimulatedLeg);
 impl Replica {
     async fn repeat(&mut self, statement: &LoggedStatement) -> Result<(), String> {
         let text = match &statement.body {
-            StatementBody::Text(text) | StatementBody::Execute { text, .. } => text.clone(),
+            StatementBody::Text(text)
+            | StatementBody::Attributed { text, .. }
+            | StatementBody::Execute { text, .. } => text.clone(),
         };
         let wanted = statement.outcome.results.last();
         let id = match wanted {

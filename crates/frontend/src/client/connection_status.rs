@@ -19,10 +19,10 @@ const LONGEST: usize = 80;
 
 /// Whether a statement asks for one of the values, in one of the forms in use.
 pub(super) fn asks_for_connection(statement: &Statement) -> bool {
-    let Body::Query(payload) = &statement.body else {
+    let Body::Query(query) = &statement.body else {
         return false;
     };
-    let text = payload.get(1..).unwrap_or_default();
+    let text = query.text();
     if statement.analysis.class != Class::Read || text.len() > LONGEST || !matches!(text.first(), Some(b's' | b'S')) {
         return false;
     }

@@ -4,6 +4,7 @@
 //! socket. A client that goes away is noticed when it is written to or read from. A statement on its way is never dropped, because it may be
 //! between two servers: to cut a client is to interrupt its statement, refuse its bytes, and let the engine come to an end.
 
+mod bulk;
 mod change_user;
 mod connection_status;
 mod kill;
@@ -25,7 +26,7 @@ use bytes::{Bytes, BytesMut};
 use grove_engine::io::World;
 use grove_engine::{Interrupter, Session, SessionError};
 use grove_sql::Flavor;
-use grove_wire::command::{COM_PING, Command};
+use grove_wire::command::{COM_PING, COM_STMT_BULK_EXECUTE, Command};
 use grove_wire::handshake::CHALLENGE_LEN;
 use grove_wire::{ErrPacket, ReplyShape};
 use prepared::Statements;
@@ -98,8 +99,9 @@ impl<W: World> Client<W> {
         }
         match Command::parse(&payload, self.link.capabilities)? {
             Command::Quit => Ok(After::Ends),
-            Command::Query(_) => self.query(payload).await,
+            Command::Query => self.query(payload).await,
             Command::StmtExecute { id } => self.execute_prepared(id, payload).await,
+            Command::StmtBulkExecute { id } => Box::pin(self.execute_bulk(id, payload)).await,
             Command::StmtPrepare(text) => Box::pin(self.prepare(text)).await,
             Command::StmtClose(id) => self.close_prepared(id).await,
             Command::StmtReset(id) => Box::pin(self.reset_prepared(id)).await,
@@ -121,6 +123,10 @@ impl<W: World> Client<W> {
             Command::ChangeUser(change) => Box::pin(self.change_user(change)).await,
             Command::StmtFetch { id, rows } => Box::pin(self.fetch(id, rows)).await,
             Command::Debug => Box::pin(self.debug(payload)).await,
+            Command::Unknown(COM_STMT_BULK_EXECUTE) if self.flavor == Flavor::MariaDb => {
+                // A client that has not announced it.
+                self.refuse(&refusal::not_preparable()).await
+            }
             Command::Unknown(_) => self.refuse(&refusal::unknown_command()).await,
         }
     }

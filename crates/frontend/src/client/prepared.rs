@@ -12,7 +12,7 @@ use grove_engine::io::World;
 use grove_engine::{Body, Prepared, Statement};
 use grove_sql::Flavor;
 use grove_wire::command::StmtExecute;
-use grove_wire::{ErrPacket, ResultEnd};
+use grove_wire::{CapabilityFlags, ErrPacket, ResultEnd};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -30,14 +30,14 @@ pub(super) struct Statements {
     flavor: Flavor,
 }
 
-struct Known {
-    prepared: Arc<Prepared>,
+pub(super) struct Known {
+    pub prepared: Arc<Prepared>,
     /// Of the last execution that sent them.
-    types: Vec<u8>,
+    pub types: Vec<u8>,
     long_data: Vec<(u16, BytesMut)>,
     long_data_len: usize,
     /// Refuses executions until a reset.
-    broken: Option<ErrPacket>,
+    pub broken: Option<ErrPacket>,
 }
 
 impl Known {
@@ -69,7 +69,7 @@ impl Known {
         }
     }
 
-    fn take_long_data(&mut self) -> Arc<Vec<(u16, Bytes)>> {
+    pub fn take_long_data(&mut self) -> Arc<Vec<(u16, Bytes)>> {
         self.long_data_len = 0;
         let pieces = std::mem::take(&mut self.long_data).into_iter();
         Arc::new(pieces.map(|(parameter, data)| (parameter, data.freeze())).collect())
@@ -95,7 +95,7 @@ impl Statements {
         }
     }
 
-    fn find(&mut self, id: u32) -> Option<&mut Known> {
+    pub fn find(&mut self, id: u32) -> Option<&mut Known> {
         let is_last = id == LAST_STATEMENT && self.flavor == Flavor::MariaDb;
         let id = if is_last { self.last_id } else { id };
         self.by_id.get_mut(&id)
@@ -138,14 +138,25 @@ impl<W: World> Client<W> {
         if let Some(err) = known.broken.clone() {
             return self.refuse(&err).await;
         }
-        let parsed = StmtExecute::parse(&payload, known.prepared.params)?;
+        let has_attributes = self.link.capabilities.contains(CapabilityFlags::QUERY_ATTRIBUTES);
+        let params = usize::from(known.prepared.params);
+        let parsed = match StmtExecute::parse(&payload, known.prepared.params, self.link.capabilities) {
+            Ok(parsed) => parsed,
+            Err(error) if has_attributes => return self.refuse(&refusal::malformed(&error, self.flavor)).await,
+            Err(error) => return Err(error.into()),
+        };
+        if parsed.count < params {
+            return self.refuse(&refusal::parameters_are_missing()).await;
+        }
         let mut payload = payload;
         if !parsed.types.is_empty() {
             known.types.clear();
-            known.types.extend_from_slice(&payload[parsed.types.clone()]);
-        } else if known.prepared.params > 0 {
+            known.types.extend_from_slice(&payload[parsed.own_types.clone()]);
+        } else if parsed.count > params {
+            return self.refuse(&refusal::malformed_packet(self.flavor)).await;
+        } else if params > 0 {
             if known.types.is_empty() {
-                return self.refuse(&refusal::types_are_missing(self.flavor)).await;
+                return self.refuse(&refusal::types_are_missing()).await;
             }
             payload = parsed.with_types(&payload, &known.types);
         }
@@ -208,7 +219,7 @@ impl<W: World> Client<W> {
         }
     }
 
-    async fn unknown_statement(&mut self, id: u32, command: StatementCommand) -> Result<After, LinkError> {
+    pub(super) async fn unknown_statement(&mut self, id: u32, command: StatementCommand) -> Result<After, LinkError> {
         self.refuse(&refusal::unknown_statement(id, command, self.flavor)).await
     }
 }

@@ -6,36 +6,42 @@
 use super::connection_status::asks_for_connection;
 use super::{After, Client, conclude, run_to_the_end};
 use crate::error::LinkError;
+use crate::refusal;
 use crate::reply::{Next, ReplyWriter};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use grove_engine::io::World;
-use grove_engine::{Body, Statement};
+use grove_engine::{Body, Query, Statement};
 use grove_sql::{Analysis, Class, split};
 use grove_wire::CapabilityFlags;
-use grove_wire::command::COM_QUERY;
+use grove_wire::query_attributes::text_start;
 use std::ops::Range;
 use std::sync::Arc;
 
 impl<W: World> Client<W> {
     pub(super) async fn query(&mut self, payload: Bytes) -> Result<After, LinkError> {
-        let text = &payload[1..];
+        let text_at = match text_start(&payload, self.link.capabilities) {
+            Ok(at) => at,
+            Err(error) => return self.refuse(&refusal::malformed(&error, self.flavor)).await,
+        };
+        let query = Query::new(payload, text_at);
+        let text = query.text();
         let may_be_several = self.link.capabilities.contains(CapabilityFlags::MULTI_STATEMENTS)
             && memchr::memchr(b';', text).is_some_and(|at| at + 1 < text.len());
         if may_be_several {
             let mode = self.session.lex_mode();
             let parts = split(text, mode);
             if parts.len() > 1 {
-                return Box::pin(self.several(&payload, &parts)).await;
+                return Box::pin(self.several(&query, &parts)).await;
             }
         }
         let analysis = self.shared.analyser.analyse(text, self.session.lex_mode());
-        let body = Body::Query(payload);
+        let body = Body::Query(query);
         let (after, _) = self.run_statement(Statement { body, analysis }, Next::End).await?;
         Ok(after)
     }
 
-    async fn several(&mut self, payload: &Bytes, parts: &[Range<usize>]) -> Result<After, LinkError> {
-        let text = &payload[1..];
+    async fn several(&mut self, query: &Query, parts: &[Range<usize>]) -> Result<After, LinkError> {
+        let text = query.text();
         let mut mode = self.session.lex_mode();
         let mut rest: Vec<Range<usize>> = parts.iter().rev().cloned().collect();
         while let Some(part) = rest.pop() {
@@ -46,12 +52,8 @@ impl<W: World> Client<W> {
                 rest.clear();
             }
             let next = if rest.is_empty() { Next::End } else { Next::MoreResults };
-            let mut command = BytesMut::with_capacity(statement.len() + 1);
-            command.put_u8(COM_QUERY);
-            command.put_slice(statement);
-            let command = command.freeze();
-            let analysis = self.shared.analyser.analyse(&command[1..], mode);
-            let body = Body::Query(command);
+            let analysis = self.shared.analyser.analyse(statement, mode);
+            let body = Body::Query(query.part(statement));
             match self.run_statement(Statement { body, analysis }, next).await? {
                 (After::GoesOn, Outcome::Success) => {}
                 (after, _) => return Ok(after),

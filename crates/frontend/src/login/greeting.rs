@@ -6,8 +6,8 @@ use grove_sql::{ClientCharset, Flavor, LexMode};
 use grove_wire::handshake::{CHALLENGE_LEN, Greeting};
 use grove_wire::{CapabilityFlags, StatusFlags};
 
-/// Capabilities that Grove passes on when the servers offer them. Not among them: query attributes,
-/// optional metadata, several factors, and MariaDB's extended ones.
+/// Capabilities that Grove passes on when the servers offer them. Not among them: optional metadata, several factors, and most of
+/// MariaDB's extended ones.
 const SUPPORTED: CapabilityFlags = CapabilityFlags(
     CapabilityFlags::LONG_PASSWORD.0
         | CapabilityFlags::FOUND_ROWS.0
@@ -29,7 +29,10 @@ const SUPPORTED: CapabilityFlags = CapabilityFlags(
         | CapabilityFlags::PLUGIN_AUTH_LENENC_DATA.0
         | CapabilityFlags::CAN_HANDLE_EXPIRED_PASSWORDS.0
         | CapabilityFlags::SESSION_TRACK.0
-        | CapabilityFlags::DEPRECATE_EOF.0,
+        | CapabilityFlags::DEPRECATE_EOF.0
+        | CapabilityFlags::QUERY_ATTRIBUTES.0
+        | CapabilityFlags::STMT_BULK_OPERATIONS.0
+        | CapabilityFlags::EXTENDED_METADATA.0,
 );
 
 /// The offer to one client.
@@ -159,13 +162,13 @@ mod tests {
         for flag in [
             CapabilityFlags::COMPRESS,
             CapabilityFlags::ZSTD,
-            CapabilityFlags::QUERY_ATTRIBUTES,
             CapabilityFlags::OPTIONAL_RESULTSET_METADATA,
             CapabilityFlags::SSL,
         ] {
             assert!(!offer.capabilities.contains(flag), "{flag:?}");
         }
-        assert_eq!(offer.capabilities.0 >> 28, 0);
+        let extended = CapabilityFlags::STMT_BULK_OPERATIONS | CapabilityFlags::EXTENDED_METADATA;
+        assert_eq!(offer.capabilities.0 >> 28, extended.0 >> 28);
         let offer = Offer::new(&facts("9.7.4", "sha256_password"), true, none);
         assert!(offer.capabilities.contains(CapabilityFlags::SSL));
         assert_eq!(offer.plugin, Plugin::CachingSha2);

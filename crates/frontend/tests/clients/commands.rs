@@ -1,7 +1,7 @@
 //! Commands and broken packets.
 
 use crate::raw::{EVERYDAY, Raw};
-use crate::stage::{Stage, mysql};
+use crate::stage::{Stage, mariadb, mysql};
 use grove_wire::command::*;
 use grove_wire::packet::{MAX_PAYLOAD_LEN, encode_frames};
 use grove_wire::{CapabilityFlags, ErrPacket, StatusFlags};
@@ -24,15 +24,44 @@ async fn check_ends_with(client: &mut Raw, code: u16) -> ErrPacket {
 async fn unknown_commands_are_refused_and_the_connection_goes_on() {
     let (_stage, mut client) = stage_and_client().await;
     for payload in [&[0x1D][..], &[0xEE, 1, 2, 3], &[]] {
-        client.command(payload).await;
-        let packet = client.packet().await;
-        let err = client.ok_or_err(&packet).unwrap_err();
-        assert_eq!(
-            (err.code, &err.sql_state, &err.message[..]),
-            (1047, b"08S01", &b"Unknown command"[..])
-        );
+        check_is_unknown(&mut client, payload).await;
     }
     client.query("anything").await.unwrap();
+}
+
+/// Commands of replication and cloning, those that servers have replaced by statements, and names of a server's own threads.
+#[tokio::test]
+async fn commands_that_grove_does_not_pass_on_are_refused() {
+    const EITHER: [u8; 20] = [
+        0x05, 0x06, 0x07, 0x08, 0x0A, 0x0B, 0x0F, 0x10, 0x12, 0x13, 0x14, 0x15, 0x1D, 0x1E, 0x20, 0x21, 0xFB, 0xFC,
+        0xFD, 0xFE,
+    ];
+    for facts in [mysql(), mariadb()] {
+        let stage = Stage::with(facts, |_| {}).await;
+        let mut client = Raw::login(stage.address, "app", "app secret").await;
+        for command in EITHER {
+            check_is_unknown(&mut client, &[command]).await;
+            check_is_unknown(&mut client, &[command, 1, 0, 0, 0, 2, 3, 4]).await;
+        }
+        client.query("anything").await.unwrap();
+        let sent = stage.seen.commands.lock().unwrap();
+        assert!(sent.iter().all(|command| !EITHER.contains(&command[0])), "{sent:?}");
+    }
+    let (_stage, mut client) = stage_and_client().await;
+    for command in [COM_PROCESS_KILL, COM_STMT_BULK_EXECUTE] {
+        check_is_unknown(&mut client, &[command, 1, 0, 0, 0, 2, 3, 4]).await;
+    }
+}
+
+async fn check_is_unknown(client: &mut Raw, payload: &[u8]) {
+    client.command(payload).await;
+    let packet = client.packet().await;
+    let err = client.ok_or_err(&packet).unwrap_err();
+    assert_eq!(
+        (err.code, &err.sql_state, &err.message[..]),
+        (1047, b"08S01", &b"Unknown command"[..]),
+        "{payload:?}"
+    );
 }
 
 #[tokio::test]

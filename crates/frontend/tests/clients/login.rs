@@ -41,14 +41,28 @@ async fn the_greeting_is_the_servers_own_but_for_what_grove_cannot_do() {
         (45, &b"mysql_native_password"[..])
     );
     assert!(!greeting.capabilities.contains(CapabilityFlags::SSL));
-    assert_eq!(
-        greeting.capabilities.0 >> 25,
-        0,
-        "nothing unknown and nothing extended is offered"
-    );
+    let beyond = CapabilityFlags(greeting.capabilities.0 >> 25 << 25);
+    let extended = CapabilityFlags::STMT_BULK_OPERATIONS | CapabilityFlags::EXTENDED_METADATA;
+    assert_eq!(beyond, extended, "nothing unknown is offered");
     assert!(greeting.capabilities.contains(CapabilityFlags::DEPRECATE_EOF));
     assert_ne!(greeting.challenge, second.greeting.challenge);
     assert_ne!(greeting.connection_id, second.greeting.connection_id);
+}
+
+#[tokio::test]
+async fn what_one_of_the_servers_lacks_is_not_offered() {
+    let mut older = mariadb();
+    older.capabilities.remove(CapabilityFlags::EXTENDED_METADATA);
+    for (servers, is_offered) in [
+        (vec![mariadb(), older.clone()], false),
+        (vec![older, mariadb()], false),
+        (vec![mariadb(), mariadb()], true),
+    ] {
+        let stage = Stage::of_servers(servers, |_| {}).await.unwrap();
+        let capabilities = Raw::connect(stage.address).await.greeting.capabilities;
+        assert_eq!(capabilities.contains(CapabilityFlags::EXTENDED_METADATA), is_offered);
+        assert!(capabilities.contains(CapabilityFlags::DEPRECATE_EOF));
+    }
 }
 
 #[tokio::test]
@@ -240,6 +254,12 @@ async fn handshakes_that_make_no_sense_are_refused() {
     client.send_packet(b"hello").await;
     let err = client.finish_login().await.unwrap_err();
     assert_eq!((err.code, &err.sql_state), (1043, b"08S01"));
+    // The protocol before 4.1.
+    let mut client = Raw::connect(stage.address).await;
+    client.capabilities.remove(CapabilityFlags::PROTOCOL_41);
+    let payload = client.response("app", "app secret", "caching_sha2_password").encode();
+    client.send_packet(&payload).await;
+    assert_eq!(client.finish_login().await.unwrap_err().code, 1043);
     let mut client = Raw::connect(stage.address).await;
     client.capabilities.remove(CapabilityFlags::SECURE_CONNECTION);
     client.capabilities.remove(CapabilityFlags::PLUGIN_AUTH);
@@ -286,10 +306,29 @@ async fn the_schema_is_the_clients_or_the_accounts_and_an_unknown_one_is_the_ser
 async fn only_what_both_sides_can_do_is_in_force() {
     let stage = Stage::open().await;
     let mut capabilities = EVERYDAY;
-    capabilities.insert(CapabilityFlags::QUERY_ATTRIBUTES);
+    capabilities.insert(CapabilityFlags::OPTIONAL_RESULTSET_METADATA);
     let mut client = Raw::login_with(stage.address, "app", "app secret", capabilities).await;
     client.query("anything").await.unwrap();
     assert_eq!(stage.seen.identities.lock().unwrap()[0].capabilities, EVERYDAY);
+}
+
+#[tokio::test]
+async fn what_changes_a_servers_behaviour_is_passed_on() {
+    let flags = CapabilityFlags::NO_SCHEMA
+        | CapabilityFlags::ODBC
+        | CapabilityFlags::IGNORE_SPACE
+        | CapabilityFlags::INTERACTIVE
+        | CapabilityFlags::CAN_HANDLE_EXPIRED_PASSWORDS;
+    for facts in [mysql(), mariadb()] {
+        let stage = Stage::with(facts, |_| {}).await;
+        let mut client = Raw::login_with(stage.address, "app", "app secret", EVERYDAY | flags).await;
+        client.query("anything").await.unwrap();
+        let mut plain = Raw::login_with(stage.address, "app", "app secret", EVERYDAY).await;
+        plain.query("anything").await.unwrap();
+        let identities = stage.seen.identities.lock().unwrap();
+        assert_eq!(identities[0].capabilities & flags, flags);
+        assert_eq!((identities[1].capabilities & flags).0, 0);
+    }
 }
 
 #[tokio::test]

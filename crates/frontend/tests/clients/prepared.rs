@@ -83,7 +83,7 @@ async fn types_sent_once_serve_later_executions_and_only_reads_ask_for_cursors()
     let stage = Stage::open().await;
     let mut client = Raw::login(stage.address, "app", "app secret").await;
     let id = prepare(&mut client, "select ?").await;
-    assert_eq!(error(&mut client, &execute(id, &[0, 0, 1, b'a'])).await.code, 1835);
+    assert_eq!(error(&mut client, &execute(id, &[0, 0, 1, b'a'])).await.code, 1210);
     check_rows(&mut client, &with_types(id, b"a")).await;
     let mut later = execute(id, &[0, 0, 1, b'b']);
     later[5] = 1;

@@ -46,7 +46,7 @@ impl Seen {
     }
 }
 
-/// The world with one scripted server.
+/// The world with scripted servers.
 pub struct ScriptedWorld {
     servers: ScriptedServers,
     clock: TokioClock,
@@ -54,7 +54,7 @@ pub struct ScriptedWorld {
 }
 
 impl ScriptedWorld {
-    pub fn new(facts: ServerFacts, seen: Arc<Seen>) -> Self {
+    pub fn new(facts: Vec<ServerFacts>, seen: Arc<Seen>) -> Self {
         Self {
             servers: ScriptedServers {
                 facts,
@@ -108,7 +108,8 @@ impl Entropy for Counting {
 type Kills = Arc<Mutex<HashMap<u32, watch::Sender<bool>>>>;
 
 pub struct ScriptedServers {
-    facts: ServerFacts,
+    /// One of each server.
+    facts: Vec<ServerFacts>,
     seen: Arc<Seen>,
     next_thread: AtomicU32,
     kills: Kills,
@@ -142,8 +143,8 @@ impl Servers for ScriptedServers {
         })
     }
 
-    async fn probe(&self, _: BackendId) -> Result<ServerFacts, LegError> {
-        Ok(self.facts.clone())
+    async fn probe(&self, backend: BackendId) -> Result<ServerFacts, LegError> {
+        Ok(self.facts[usize::from(backend.0)].clone())
     }
 
     async fn blockers(&self, _: BackendId, _: u32) -> Result<Vec<u32>, LegError> {

@@ -1,4 +1,4 @@
-//! A frontend on a free port with one scripted server behind it.
+//! A frontend on a free port with one scripted server behind it, or several.
 
 use crate::scripted::{ScriptedWorld, Seen};
 use grove_config::{Backend, BackendAddress, BackendTls, Config, ListenTlsMode, Secret, User};
@@ -59,16 +59,22 @@ impl Stage {
     }
 
     pub async fn try_with(facts: ServerFacts, change: impl FnOnce(&mut Config)) -> Result<Self, FrontendError> {
+        Self::of_servers(vec![facts], change).await
+    }
+
+    /// A stage with several servers; the first is the lead.
+    pub async fn of_servers(facts: Vec<ServerFacts>, change: impl FnOnce(&mut Config)) -> Result<Self, FrontendError> {
         let mut config = config();
         change(&mut config);
         let (seen, metrics) = (Arc::new(Seen::default()), Arc::new(Metrics::default()));
-        let world = ScriptedWorld::new(facts, Arc::clone(&seen));
-        let member = MemberSpec {
-            name: "db1".to_owned(),
+        let member = |number: usize| MemberSpec {
+            name: format!("db{number}"),
             weight: 1,
         };
+        let members = (1..=facts.len()).map(member).collect();
+        let world = ScriptedWorld::new(facts, Arc::clone(&seen));
         let log = Arc::new(MemoryLog::new(16));
-        let group = Group::form(world, vec![member], Settings::default(), log, Arc::clone(&metrics));
+        let group = Group::form(world, members, Settings::default(), log, Arc::clone(&metrics));
         let group = group.await.expect("the scripted server answers");
         let analyser = Arc::new(Analyser::new(100));
         let frontend = Frontend::bind(&config, group, analyser).await?;
