@@ -26,6 +26,11 @@ fn seeds_of_analyse() {
 }
 
 #[test]
+fn seeds_of_compressed() {
+    every_seed("compressed", checks::compressed::check);
+}
+
+#[test]
 fn seeds_of_lexer() {
     every_seed("lexer", checks::lexer::check);
 }

@@ -15,10 +15,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("recovery-log", &[]),
     ("sandbox", &[]),
     ("engine", &["wire", "sql", "recovery-log", "telemetry"]),
-    ("backend", &["engine", "wire", "config", "telemetry"]),
-    ("frontend", &["engine", "wire", "sql", "config", "telemetry"]),
+    ("compression", &["wire"]),
+    ("backend", &["engine", "wire", "config", "telemetry", "compression"]),
+    (
+        "frontend",
+        &["engine", "wire", "sql", "config", "telemetry", "compression"],
+    ),
     ("control", &["engine", "telemetry"]),
-    ("testkit", &["sandbox", "wire"]),
+    ("testkit", &["sandbox", "wire", "compression"]),
 ];
 
 #[test]

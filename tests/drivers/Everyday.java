@@ -47,7 +47,8 @@ public class Everyday {
     }
 
     static Connection dial(String options) throws SQLException {
-        return DriverManager.getConnection("jdbc:mariadb://" + host + ":" + port + "/app?user=app&password=app&allowPublicKeyRetrieval=true" + options);
+        String compression = wishes.contains("compressed") ? "&useCompression=true" : "";
+        return DriverManager.getConnection("jdbc:mariadb://" + host + ":" + port + "/app?user=app&password=app&allowPublicKeyRetrieval=true" + compression + options);
     }
 
     static void run(Connection connection, String... statements) throws SQLException {
@@ -89,6 +90,7 @@ public class Everyday {
             show("wrong password", error.getErrorCode(), error.getSQLState());
         }
         try (Connection connection = dial("&sessionVariables=sql_mode='ANSI_QUOTES'")) {
+            show("compression", rows(connection, "SHOW STATUS LIKE 'Compression'"));
             show("session variables", rows(connection, "SELECT @@sql_mode AS \"mode\""));
         }
         if (!wishes.contains("tls")) return;

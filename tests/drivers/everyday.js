@@ -5,7 +5,7 @@
 const mysql = require('mysql2/promise');
 
 const [host, port, ...wishes] = process.argv.slice(2);
-const account = { host, port: Number(port), user: 'app', password: 'app', database: 'app', charset: 'utf8mb4' };
+const account = { host, port: Number(port), user: 'app', password: 'app', database: 'app', charset: 'utf8mb4', compress: wishes.includes('compressed') };
 
 function show(title, value) {
   const text = JSON.stringify(value, (key, item) => {
@@ -143,6 +143,7 @@ async function main() {
   await logins();
   if (wishes.includes('tls')) await overTls();
   const connection = await mysql.createConnection({ ...account, dateStrings: true, supportBigNumbers: true, bigNumberStrings: true });
+  show('compression', (await connection.query("SHOW STATUS LIKE 'Compression'"))[0]);
   await types(connection);
   await transactions(connection);
   await errors(connection);

@@ -25,6 +25,7 @@ sub show { my ($title, @values) = @_; print "$title: ", join(', ', map { text($_
 
 sub dial {
     my ($options, %attributes) = @_;
+    $options .= ';mysql_compression=1' if $wish{compressed};
     return DBI->connect("DBI:mysql:database=app;host=$host;port=$port;mysql_client_found_rows=0$options", 'app', 'app',
         { RaiseError => 1, PrintError => 0, AutoCommit => 1, mysql_enable_utf8mb4 => 1, %attributes });
 }
@@ -208,6 +209,7 @@ sub later {
 logins();
 my $plain = dial(';mysql_multi_statements=1');
 my $prepared = dial(';mysql_server_prepare=1');
+show('compression', $plain->selectrow_array("SHOW STATUS LIKE 'Compression'"));
 transactions($plain);
 for (['text', $plain], ['prepared', $prepared]) {
     types(@$_);

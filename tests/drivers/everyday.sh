@@ -1,15 +1,17 @@
 #!/bin/sh
 # Everyday work with the mariadb command-line client. Prints a transcript that is the same against every correct server.
-# Usage: everyday.sh HOST PORT [tls]
+# Usage: everyday.sh HOST PORT [tls] [later] [compressed]
 set -u
 
 host=$1
 port=$2
-wish=${3:-}
+wishes=" $* "
+compression=
+case $wishes in *' compressed '*) compression=--compress ;; esac
 
 client() {
     mariadb --no-defaults --protocol=tcp --host="$host" --port="$port" --user=app --password=app \
-        --default-character-set=utf8mb4 "$@" 2>&1
+        --default-character-set=utf8mb4 $compression "$@" 2>&1
 }
 
 echo '--- batch'
@@ -61,14 +63,17 @@ mariadb --no-defaults --protocol=tcp --host="$host" --port="$port" --user=app --
 echo '--- a missing schema'
 client -e 'SELECT 1' no_such_schema
 
-if [ "$wish" = tls ]; then
+echo '--- compression'
+client --batch --skip-column-names -e "SHOW STATUS LIKE 'Compression'"
+
+case $wishes in *' tls '*)
     echo '--- TLS'
     client --ssl --disable-ssl-verify-server-cert -e status app | sed -nE 's/^(SSL:[[:space:]]*)Cipher in use.*/\1in use/p'
-fi
+esac
 
 echo '--- a dump goes in and comes out the same'
 dump() {
-    mariadb-dump --no-defaults --protocol=tcp --host="$host" --port="$port" --user=app --password=app --skip-comments \
+    mariadb-dump --no-defaults --protocol=tcp --host="$host" --port="$port" --user=app --password=app $compression --skip-comments \
         --skip-dump-date --no-tablespaces --single-transaction app cli 2>&1
 }
 first=$(dump)

@@ -1,5 +1,5 @@
 // An application's everyday work with the connector `mariadb`. Prints a transcript that is the same against every correct server.
-// Usage: mariadb.js HOST PORT [tls] [later], with mariadb on NODE_PATH.
+// Usage: mariadb.js HOST PORT [tls] [later] [compressed], with mariadb on NODE_PATH.
 'use strict';
 
 const crypto = require('crypto');
@@ -11,7 +11,7 @@ const mariadb = require('mariadb');
 
 const [host, port, ...wishes] = process.argv.slice(2);
 // Without bulk execution, which only MariaDB offers and Grove does not yet.
-const account = { host, port: Number(port), user: 'app', password: 'app', database: 'app', allowPublicKeyRetrieval: true, bulk: false, dateStrings: true, decimalAsNumber: false };
+const account = { host, port: Number(port), user: 'app', password: 'app', database: 'app', allowPublicKeyRetrieval: true, bulk: false, dateStrings: true, decimalAsNumber: false, compress: wishes.includes('compressed') };
 
 function show(title, ...values) {
   const texts = values.map((value) => JSON.stringify(value, (key, item) => {
@@ -39,6 +39,7 @@ async function logins() {
   await fails('no such schema', () => mariadb.createConnection({ ...account, database: 'missing' }));
   const options = { sessionVariables: { sql_mode: 'ANSI_QUOTES' }, initSql: ['SET @begun = 5'] };
   const connection = await mariadb.createConnection({ ...account, ...options });
+  show('compression', await connection.query("SHOW STATUS LIKE 'Compression'"));
   show('settings', await connection.query('SELECT @@sql_mode AS mode, @begun AS begun'));
   await connection.end();
   if (!wishes.includes('tls')) return;

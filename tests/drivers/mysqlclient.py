@@ -1,6 +1,6 @@
 """An application's everyday work with mysqlclient (the C API). Prints a transcript that is the same against every correct server.
 
-Usage: mysqlclient.py HOST PORT [tls] [later]
+Usage: mysqlclient.py HOST PORT [tls] [later] [compressed]
 """
 
 import datetime
@@ -18,7 +18,7 @@ HOST, PORT, *WISHES = sys.argv[1:]
 
 
 def connect(**options):
-    options = {"user": "app", "password": "app", "database": "app", "charset": "utf8mb4", **options}
+    options = {"user": "app", "password": "app", "database": "app", "charset": "utf8mb4", "compress": "compressed" in WISHES, **options}
     return MySQLdb.connect(host=HOST, port=int(PORT), **options)
 
 
@@ -47,6 +47,7 @@ def logins():
     fails("no such schema", lambda: connect(database="missing"))
     connection = connect(init_command="SET @begun = 5", sql_mode="ANSI_QUOTES", autocommit=True)
     show("begun", rows(connection, 'SELECT @begun, @@sql_mode, @@autocommit AS "auto"'))
+    show("compression", rows(connection, "SHOW STATUS LIKE 'Compression'"))
     show("character set", connection.character_set_name(), connection.get_character_set_info())
     if "tls" in WISHES:
         connection = connect(ssl_mode="REQUIRED", ssl={"check_hostname": False})

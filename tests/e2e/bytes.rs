@@ -88,7 +88,7 @@ const STATEMENTS: &[&str] = &[
     "DROP TABLE IF EXISTS b",
 ];
 
-async fn every_statement(place: Place, capabilities: CapabilityFlags) -> Notes {
+pub async fn every_statement(place: Place, capabilities: CapabilityFlags) -> Notes {
     let mut notes = Notes::default();
     let mut client = place.raw(capabilities).await;
     for sql in STATEMENTS {
@@ -134,7 +134,7 @@ async fn all_results(kind: Kind) {
             .same_as_direct(async |place| counted_and_split(place, capabilities).await)
             .await;
     }
-    stage.same_as_direct(large_packets).await;
+    stage.same_as_direct(|place| large_packets(place, EVERYDAY)).await;
 }
 
 #[tokio::test]
@@ -148,10 +148,10 @@ async fn results_are_a_mysql_servers_bytes() {
 }
 
 /// Lengths around the limits of one packet, both ways.
-async fn large_packets(place: Place) -> Notes {
+pub async fn large_packets(place: Place, capabilities: CapabilityFlags) -> Notes {
     const FRAME: usize = grove_wire::packet::MAX_PAYLOAD_LEN;
     let mut notes = Notes::default();
-    let mut client = place.raw(EVERYDAY).await;
+    let mut client = place.raw(capabilities).await;
     client
         .query("CREATE TABLE large (id INT PRIMARY KEY, b LONGBLOB)")
         .await

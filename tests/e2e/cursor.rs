@@ -27,7 +27,7 @@ async fn fetch(client: &mut RawClient, id: u32, rows: u32) -> Vec<Bytes> {
     packets.into_iter().map(only_code).collect()
 }
 
-async fn cursors(place: Place, capabilities: CapabilityFlags) -> Notes {
+pub async fn cursors(place: Place, capabilities: CapabilityFlags) -> Notes {
     let mut notes = Notes::default();
     let mut client = place.raw(capabilities).await;
     for sql in [

@@ -28,6 +28,31 @@ async fn every_driver_does_its_everyday_work_on_mysql() {
     every_driver(Kind::MySql).await;
 }
 
+async fn every_compressing_driver(kind: Kind) {
+    let stage = Stage::open(kind).await;
+    for program in Program::COMPRESSING {
+        let compressed = async |place| {
+            let notes = program.compressed_transcript(place).await;
+            assert!(
+                notes.contains("ompression") && notes.contains("ON"),
+                "{program:?} does not compress"
+            );
+            notes
+        };
+        stage.same_as_direct(compressed).await;
+    }
+}
+
+#[tokio::test]
+async fn every_compressing_driver_does_its_everyday_work_on_mariadb() {
+    every_compressing_driver(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn every_compressing_driver_does_its_everyday_work_on_mysql() {
+    every_compressing_driver(Kind::MySql).await;
+}
+
 /// TLS towards clients is Grove's own, whatever its servers have.
 #[tokio::test]
 async fn clients_may_use_tls_in_front_of_servers_without_it() {

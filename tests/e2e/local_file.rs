@@ -11,7 +11,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::stage::{Notes, PROXYD, Place, Stage, one, run};
 
-const WITH_FILES: CapabilityFlags = CapabilityFlags(EVERYDAY.0 | CapabilityFlags::LOCAL_FILES.0);
+pub const WITH_FILES: CapabilityFlags = CapabilityFlags(EVERYDAY.0 | CapabilityFlags::LOCAL_FILES.0);
 const TABLE: &str =
     "CREATE TABLE loaded (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(40) UNIQUE, n INT) DEFAULT CHARSET=utf8mb4";
 const LOAD: &str = "LOAD DATA LOCAL INFILE 'some file' INTO TABLE loaded FIELDS TERMINATED BY ',' (name, n)";
@@ -28,7 +28,7 @@ async fn allow_files(place: Place) {
     }
 }
 
-async fn loads(place: Place, capabilities: CapabilityFlags) -> Notes {
+pub async fn loads(place: Place, capabilities: CapabilityFlags) -> Notes {
     allow_files(place).await;
     let mut notes = Notes::default();
     let mut client = place.raw(capabilities).await;

@@ -11,6 +11,7 @@ mod attributes;
 mod bulk;
 mod bytes;
 mod commands;
+mod compressed;
 mod cursor;
 mod drivers;
 mod hunt;

@@ -82,7 +82,7 @@ async fn execute(notes: &mut Notes, client: &mut RawClient, payload: &[u8]) {
     }
 }
 
-async fn life_of_statements(place: Place, capabilities: CapabilityFlags) -> Notes {
+pub async fn life_of_statements(place: Place, capabilities: CapabilityFlags) -> Notes {
     let (mut notes, mut client) = (Notes::default(), place.raw(capabilities).await);
     let n = &mut notes;
     let c = &mut client;

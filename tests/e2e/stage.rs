@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use grove_testkit::equality::assert_servers_equal;
 use grove_testkit::raw_client::Login;
-use grove_testkit::{Cluster, Kind, RawClient, Sandbox, SandboxOptions, TestDirectory, accounts, options_of};
+use grove_testkit::{
+    Cluster, ClusterOptions, Kind, RawClient, Sandbox, SandboxOptions, TestDirectory, accounts, options_of,
+};
 use grove_wire::CapabilityFlags;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Opts, Row, Value};
@@ -57,8 +59,14 @@ pub struct Stage {
 
 impl Stage {
     pub async fn open(kind: Kind) -> Self {
+        Self::open_with(ClusterOptions::new(kind, 3)).await
+    }
+
+    /// The same with other options of the cluster.
+    pub async fn open_with(options: ClusterOptions) -> Self {
+        let kind = options.kind;
         // The cluster first: it waits for its turn.
-        let cluster = Cluster::start(kind, 3, PROXYD).await.unwrap();
+        let cluster = Cluster::start_with(options, PROXYD).await.unwrap();
         let directory = TestDirectory::create().unwrap();
         let single = Sandbox::start(SandboxOptions::new(kind, 1, directory.path()))
             .await

@@ -7,7 +7,7 @@ use crate::leg::MysqlLeg;
 use crate::login::log_in;
 use crate::stream::Socket;
 use crate::tls::TlsPolicy;
-use grove_config::{Backend, BackendAddress};
+use grove_config::{Backend, BackendAddress, Compression};
 use grove_engine::io::{Identity, LegError};
 use grove_wire::handshake::Greeting;
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
@@ -29,6 +29,7 @@ pub(crate) struct Dialer {
     address: BackendAddress,
     tls: TlsPolicy,
     tls_name: ServerName<'static>,
+    compression: Option<Compression>,
     limit: Duration,
 }
 
@@ -50,6 +51,7 @@ impl Dialer {
             address: backend.address.clone(),
             tls: TlsPolicy::new(backend)?,
             tls_name,
+            compression: backend.compression,
             limit,
         })
     }
@@ -58,7 +60,7 @@ impl Dialer {
     pub async fn open(&self, identity: &Identity) -> Result<(MysqlLeg, Greeting), LegError> {
         let opening = async {
             let socket = self.connect().await?;
-            log_in(socket, &self.tls, &self.tls_name, identity).await
+            log_in(socket, &self.tls, &self.tls_name, self.compression, identity).await
         };
         let logged_in = match timeout(self.limit, opening).await {
             Ok(result) => result.map_err(|error| self.named(error))?,

@@ -7,13 +7,14 @@
 
 use crate::framer::Framer;
 use crate::input::Input;
+use crate::numbers::FrameNumbers;
 use crate::stream::Stream;
 use bytes::{BufMut, Bytes, BytesMut};
 use grove_engine::io::{Discard, Leg, LegError, LegReply, ReplySink};
 use grove_wire::command::{COM_QUERY, COM_QUIT};
 use grove_wire::packet::{HEADER_LEN, encode_frames, frame_payload_len};
 use grove_wire::query_attributes::laid_out;
-use grove_wire::{CapabilityFlags, ReplyShape, ReplyWalker, ResultEnd};
+use grove_wire::{CapabilityFlags, ReplyShape, ReplyWalker, ResultEnd, WireError};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -40,12 +41,18 @@ pub struct MysqlLeg {
     broken: Option<String>,
     /// Whether the last batch went out whole.
     between_commands: bool,
+    /// Numbers the frames of replies, where compression has left them without sense.
+    numbers: Option<Box<FrameNumbers>>,
+    /// Number of the next reply's first frame: 1, or the one after a file's last packet.
+    first_number: u8,
 }
 
 impl MysqlLeg {
     pub(crate) fn new(name: Arc<str>, stream: Stream, thread_id: u32, capabilities: CapabilityFlags) -> Self {
         Self {
             name,
+            numbers: stream.is_compressed().then(Box::default),
+            first_number: 1,
             stream,
             thread_id,
             capabilities,
@@ -80,10 +87,18 @@ impl MysqlLeg {
 
     async fn receive_reply<S: ReplySink>(&mut self, shape: ReplyShape, sink: &mut S) -> Result<LegReply, LegError> {
         let mut walker = ReplyWalker::new(shape, self.capabilities);
+        let first_number = std::mem::replace(&mut self.first_number, 1);
+        if let Some(numbers) = &mut self.numbers {
+            numbers.begin(first_number);
+        }
         loop {
             let walk = walker
                 .walk(self.input.bytes())
                 .map_err(|error| LegError::Protocol(format!("{}: {error}", self.name)))?;
+            if let Some(numbers) = &mut self.numbers {
+                let known = walk.forward + if walk.done { walk.last_len } else { 0 };
+                numbers.apply(&mut self.input.bytes_mut()[..known]);
+            }
             if walk.forward > 0 {
                 let bytes = &self.input.bytes()[..walk.forward];
                 sink.forward(bytes).await.map_err(LegError::ClientGone)?;
@@ -94,6 +109,7 @@ impl MysqlLeg {
                 let last_frame = BytesMut::from(&self.input.bytes()[..walk.last_len]);
                 self.input.consume(walk.last_len);
                 self.input.settle();
+                self.stream.rest();
                 let reply = walker.finish();
                 // What comes next would be taken for the file.
                 self.between_commands &= !matches!(reply.last(), ResultEnd::LocalInfile);
@@ -113,6 +129,9 @@ impl MysqlLeg {
             Ok(count) => {
                 self.input.note_read(count);
                 Ok(())
+            }
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<WireError>()) => {
+                Err(LegError::Protocol(format!("{}: {error}", self.name)))
             }
             Err(error) => Err(self.lost(&error.to_string())),
         }
@@ -170,15 +189,26 @@ impl MysqlLeg {
     }
 
     async fn write_batch(&mut self, commands: &[Bytes]) -> io::Result<()> {
+        if self.stream.is_compressed() {
+            for command in commands {
+                self.stream.begin_command();
+                self.write_commands(std::slice::from_ref(command)).await?;
+            }
+        } else {
+            self.write_commands(commands).await?;
+        }
+        self.flush().await
+    }
+
+    async fn write_commands(&mut self, commands: &[Bytes]) -> io::Result<()> {
         let mut framer = Framer::new(commands);
         loop {
             framer.fill(&mut self.output);
             if self.output.is_empty() {
-                break;
+                return Ok(());
             }
             self.write_piece().await?;
         }
-        self.flush().await
     }
 }
 
@@ -219,6 +249,7 @@ impl Leg for MysqlLeg {
     async fn send_file(&mut self, part: &[u8], sequence: &mut u8) -> Result<(), LegError> {
         let mut frame = BytesMut::with_capacity(part.len() + HEADER_LEN);
         encode_frames(part, sequence, &mut frame);
+        self.first_number = *sequence;
         self.output.extend_from_slice(&frame);
         let sent = match self.write_piece().await {
             Ok(()) => self.flush().await,
@@ -263,6 +294,7 @@ impl Drop for MysqlLeg {
     fn drop(&mut self) {
         if self.between_commands && self.broken.is_none() {
             let mut cx = Context::from_waker(Waker::noop());
+            self.stream.begin_command();
             let quit = [1, 0, 0, 0, COM_QUIT];
             if let Poll::Ready(Ok(_)) = Pin::new(&mut self.stream).poll_write(&mut cx, &quit) {
                 let _ = Pin::new(&mut self.stream).poll_flush(&mut cx);

@@ -1,6 +1,6 @@
 //! Dialing, authenticating to and talking with real MySQL and MariaDB servers: the production side of the engine's `Servers` and `Leg`.
 //!
-//! A client's leg goes: `dialer` (TCP or Unix socket, TLS), `login` (greeting, capabilities, plugins), `leg` (commands and replies). Grove's
+//! A client's leg goes: `dialer` (TCP or Unix socket, TLS), `login` (greeting, capabilities, plugins, compression), `leg` (commands and replies). Grove's
 //! own questions (probe, who blocks whom, KILL) go over `control` connections, which are legs too, so that there is one way to reach a server.
 //! Invariants: rows of a client's result are never decoded or copied; every dial, login and control question is bounded in time, every buffer in
 //! length; nothing here panics on what a server sends. Deliberately absent: pooling of clients' legs, retries, any decision about a server's health.
@@ -19,6 +19,7 @@ mod input;
 mod leg;
 mod locks;
 mod login;
+mod numbers;
 mod phase;
 mod servers;
 mod stream;

@@ -1,4 +1,5 @@
-//! The connection phase on the client's side: greeting, TLS, handshake response, authentication (MySQL Internals "Connection Phase").
+//! The connection phase on the client's side: greeting, TLS, handshake response, authentication (MySQL Internals "Connection Phase"), and
+//! compression, which begins behind its last packet.
 //!
 //! Invariants: the leg's replies are laid out as its client expects them, or the login fails; a server's own refusal reaches the caller as it is.
 //! Futures are not safe to drop: the connection goes with them.
@@ -8,6 +9,8 @@ use crate::capabilities::negotiate;
 use crate::channel::Channel;
 use crate::stream::{Secrecy, Socket, Stream};
 use crate::tls::TlsPolicy;
+use grove_compression::{Algorithm, DEFAULT_ZSTD_LEVEL};
+use grove_config::Compression;
 use grove_engine::io::{Identity, LegError};
 use grove_wire::handshake::{Greeting, HandshakeResponse};
 use grove_wire::{CapabilityFlags, ErrPacket};
@@ -28,11 +31,13 @@ pub(crate) async fn log_in(
     socket: Socket,
     tls: &TlsPolicy,
     tls_name: &ServerName<'static>,
+    compression: Option<Compression>,
     identity: &Identity,
 ) -> Result<LoggedIn, LegError> {
     let mut channel = Channel::new(socket);
     let greeting = read_greeting(&mut channel).await?;
     let mut response = response_to(&greeting, identity)?;
+    ask_for_compression(&mut response, compression, &greeting);
     let offered = greeting.capabilities.contains(CapabilityFlags::SSL);
     let connector = match tls {
         TlsPolicy::Never => None,
@@ -61,8 +66,12 @@ pub(crate) async fn log_in(
     response.auth_response = authentication.answer().map_err(refusal)?;
     channel.send(&response.encode()).await?;
     authenticate(&mut channel, &mut authentication).await?;
+    let mut stream = channel.finish()?;
+    if let Some(algorithm) = Algorithm::agreed(response.capabilities, response.zstd_level) {
+        stream = stream.compressed(algorithm);
+    }
     Ok(LoggedIn {
-        stream: channel.finish()?,
+        stream,
         greeting,
         capabilities: response.capabilities,
     })
@@ -108,6 +117,17 @@ fn response_to(greeting: &Greeting, identity: &Identity) -> Result<HandshakeResp
         connect_attributes: identity.connect_attributes.clone(),
         ..HandshakeResponse::default()
     })
+}
+
+/// Announces what is wanted if the server offers it.
+fn ask_for_compression(response: &mut HandshakeResponse, wanted: Option<Compression>, greeting: &Greeting) {
+    let flag = match wanted {
+        None => return,
+        Some(Compression::Zlib) => CapabilityFlags::COMPRESS,
+        Some(Compression::Zstd) => CapabilityFlags::ZSTD,
+    };
+    response.capabilities.insert(flag & greeting.capabilities);
+    response.zstd_level = DEFAULT_ZSTD_LEVEL;
 }
 
 fn refusal(error: AuthError) -> LegError {
@@ -163,6 +183,24 @@ mod tests {
         let response = response_to(&greeting(u64::MAX), &none).unwrap();
         assert_eq!((response.capabilities & both).0, 0);
         assert_eq!(response.collation, 255);
+    }
+
+    #[test]
+    fn compression_is_asked_for_where_it_is_wanted_and_offered() {
+        let asked = |wanted, offered: u64| {
+            let greeting = greeting(offered);
+            let mut response = response_to(&greeting, &identity()).unwrap();
+            ask_for_compression(&mut response, wanted, &greeting);
+            Algorithm::agreed(response.capabilities, response.zstd_level)
+        };
+        assert_eq!(asked(None, u64::MAX), None);
+        assert_eq!(asked(Some(Compression::Zlib), u64::MAX), Some(Algorithm::Zlib));
+        let level = DEFAULT_ZSTD_LEVEL;
+        assert_eq!(
+            asked(Some(Compression::Zstd), u64::MAX),
+            Some(Algorithm::Zstd { level })
+        );
+        assert_eq!(asked(Some(Compression::Zstd), !CapabilityFlags::ZSTD.0), None);
     }
 
     #[test]

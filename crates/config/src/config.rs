@@ -62,6 +62,8 @@ pub struct Listen {
     pub proxy_protocol_from: Vec<Network>,
     /// TLS towards clients.
     pub tls: ListenTls,
+    /// What clients may choose from; empty for nothing.
+    pub compression: Vec<Compression>,
     /// Client connections at most; one more is refused with error 1040.
     pub max_connections: usize,
     /// Time a client has to finish its handshake.
@@ -79,6 +81,7 @@ impl Default for Listen {
             socket: None,
             proxy_protocol_from: Vec::new(),
             tls: ListenTls::default(),
+            compression: vec![Compression::Zlib, Compression::Zstd],
             max_connections: 10_000,
             connect_timeout: Duration::from_secs(10),
             refused_login_delay: Duration::from_secs(5),
@@ -125,6 +128,15 @@ pub enum TlsIdentity {
     },
 }
 
+/// An algorithm of the compressed protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// zlib.
+    Zlib,
+    /// zstd; MySQL only.
+    Zstd,
+}
+
 /// The operators' side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
@@ -155,6 +167,8 @@ pub struct Backend {
     pub weight: u32,
     /// TLS towards this server.
     pub tls: BackendTls,
+    /// Compression towards this server, if it offers that.
+    pub compression: Option<Compression>,
 }
 
 /// Where a server listens.

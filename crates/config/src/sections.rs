@@ -3,8 +3,8 @@
 //! Invariant: each key is read by exactly one line here, whatever mistakes came before it.
 
 use crate::config::{
-    Acknowledge, Admin, Backend, BackendTls, BackendTlsMode, Config, Limits, Listen, ListenTls, ListenTlsMode, Log,
-    LogFormat, ReadCommitted, ReadPolicy, Reads, Timeouts, TlsIdentity, User, Writes,
+    Acknowledge, Admin, Backend, BackendTls, BackendTlsMode, Compression, Config, Limits, Listen, ListenTls,
+    ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, Timeouts, TlsIdentity, User, Writes,
 };
 use crate::reader::Reader;
 use crate::schema::{self, Kind};
@@ -54,11 +54,35 @@ fn listen(reader: &mut Reader<'_>) -> Listen {
         socket: reader.socket_path("listen.socket"),
         proxy_protocol_from: reader.networks("listen.proxy_protocol_from"),
         tls: listen_tls(reader),
+        compression: listen_compression(reader, default.compression),
         max_connections: count(reader, "listen.max_connections", connections, 1..=CONNECTIONS_MAX),
         connect_timeout: reader.milliseconds("listen.connect_timeout_ms", default.connect_timeout),
         refused_login_delay: Duration::from_millis(delay),
         idle_timeout: reader.seconds("listen.idle_timeout_s", default.idle_timeout),
     }
+}
+
+/// A list of algorithms, or the word none.
+fn listen_compression(reader: &mut Reader<'_>, default: Vec<Compression>) -> Vec<Compression> {
+    let path = "listen.compression";
+    if !reader.has(path) {
+        return default;
+    }
+    let texts = reader.texts(path);
+    let is_alone = texts.len() == 1;
+    let mut algorithms = Vec::new();
+    for (path, text) in texts {
+        match text.as_str() {
+            "zlib" => algorithms.push(Compression::Zlib),
+            "zstd" => algorithms.push(Compression::Zstd),
+            "none" if is_alone => {}
+            _ => {
+                let wrong = format!("`{text}` is not a choice");
+                reader.problem(&path, wrong, "write zlib, zstd, both as a list, or none alone");
+            }
+        }
+    }
+    algorithms
 }
 
 fn listen_tls(reader: &mut Reader<'_>) -> ListenTls {
@@ -123,6 +147,14 @@ fn backend(reader: &mut Reader<'_>, path: &str) -> Option<Backend> {
     let password = reader.secret(path);
     let weight = reader.integer(&format!("{path}.weight"), 1, 1..=65_535);
     let tls = backend_tls(reader, path);
+    let compression = reader.choice(
+        &format!("{path}.compression"),
+        &[
+            ("none", None),
+            ("zlib", Some(Compression::Zlib)),
+            ("zstd", Some(Compression::Zstd)),
+        ],
+    );
     Some(Backend {
         name: name?,
         address: address?,
@@ -130,6 +162,7 @@ fn backend(reader: &mut Reader<'_>, path: &str) -> Option<Backend> {
         password: password?,
         weight: u32::try_from(weight).unwrap_or(1),
         tls,
+        compression,
     })
 }
 

@@ -218,7 +218,7 @@ fn a_wrong_variable_is_named() {
         &[("GROVE_LISTEN__PORT", "1"), ("GROVE_TIMEOUTS__DRAIN_MS", "x")],
         &[
             "environment variable GROVE_LISTEN__PORT: listen.port: unknown key; known keys here: address, \
-             connect_timeout_ms, idle_timeout_s, max_connections, proxy_protocol_from, refused_login_delay_ms, \
+             compression, connect_timeout_ms, idle_timeout_s, max_connections, proxy_protocol_from, refused_login_delay_ms, \
              socket, tls",
             "environment variable GROVE_TIMEOUTS__DRAIN_MS: timeouts.drain_ms: `x` is not possible; \
              write a whole number from 1 to 86400000, such as 10000",
@@ -388,6 +388,30 @@ fn load_balancers_are_networks() {
              write an address, or a network as in 10.0.0.0/8 or fd00::/8",
         ],
     );
+}
+
+#[test]
+fn compression_is_a_list_towards_clients_and_a_word_towards_servers() {
+    use grove_config::Compression::{Zlib, Zstd};
+    let listen = |algorithms: &str| format!("{MINIMAL}listen:\n  compression: {algorithms}\n");
+    assert_eq!(good(MINIMAL, &[]).listen.compression, [Zlib, Zstd]);
+    assert_eq!(good(&listen("[zstd]"), &[]).listen.compression, [Zstd]);
+    assert_eq!(good(&listen("none"), &[]).listen.compression, []);
+    let overridden = good(MINIMAL, &[("GROVE_LISTEN__COMPRESSION", "zlib,zstd")]);
+    assert_eq!(overridden.listen.compression, [Zlib, Zstd]);
+    check(
+        &listen("[zlib, none]"),
+        &[],
+        &["F:10: listen.compression[1]: `none` is not a choice; write zlib, zstd, both as a list, or none alone"],
+    );
+
+    let backend = |algorithm: &str| {
+        let address = "    address: 127.0.0.1:3307\n";
+        MINIMAL.replace(address, &format!("{address}    compression: {algorithm}\n"))
+    };
+    assert_eq!(good(MINIMAL, &[]).backends[0].compression, None);
+    assert_eq!(good(&backend("zstd"), &[]).backends[0].compression, Some(Zstd));
+    assert_eq!(good(&backend("none"), &[]).backends[0].compression, None);
 }
 
 #[test]

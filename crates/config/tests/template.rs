@@ -75,6 +75,7 @@ fn the_file_is_right_and_repeats_the_defaults() {
     assert_eq!(format!("{loaded:#?}"), format!("{defaults:#?}"));
     for backend in &loaded.backends {
         assert_eq!((backend.weight, &backend.tls), (1, &BackendTls::default()));
+        assert_eq!(backend.compression, None);
     }
     for user in &loaded.users {
         let default = User::new(&user.name, Secret::new(""));

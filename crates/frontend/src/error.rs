@@ -73,7 +73,11 @@ pub(crate) enum LinkError {
 }
 
 impl From<std::io::Error> for LinkError {
+    /// Compression reads the client's bytes below everything else; what breaks the protocol there comes as an error of the stream.
     fn from(error: std::io::Error) -> Self {
-        Self::Gone(error.to_string())
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<WireError>()) {
+            Some(broken) => Self::Protocol(broken.clone()),
+            None => Self::Gone(error.to_string()),
+        }
     }
 }

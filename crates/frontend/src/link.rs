@@ -1,14 +1,16 @@
 //! A client's connection as packets: reading with bounds, writing with back-pressure.
 //!
 //! Invariants: while the handshake lasts, nothing beyond the packet at hand is read, because what follows may be TLS; an idle client costs
-//! a small buffer only; a client that stops in the middle of a packet, or takes nothing, is given up after the servers' own default times.
+//! a small buffer only; under compression the numbers of compressed packets count, and those inside are not looked at, as on servers; a client that stops in the middle of a packet, or takes nothing, is given up after the servers' own default times.
 
 use crate::error::LinkError;
 use crate::stream::Stream;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use grove_compression::Algorithm;
 use grove_wire::packet::{HEADER_LEN, PayloadReader, encode_frames, frame_payload_len};
 use grove_wire::proxy_protocol::{self, Announced, Progress};
 use grove_wire::{CapabilityFlags, ErrPacket, WireError};
+use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
@@ -70,6 +72,11 @@ impl Link {
         self.stream.tls_values()
     }
 
+    /// How packets are compressed.
+    pub fn compression(&self) -> Option<Algorithm> {
+        self.stream.compression()
+    }
+
     pub fn has_certificate(&self) -> bool {
         self.stream.has_certificate()
     }
@@ -78,9 +85,16 @@ impl Link {
         self.stream.is_private()
     }
 
-    /// The handshake is over: commands may be longer.
-    pub fn accept_commands(&mut self, max_len: usize) {
-        self.payloads = PayloadReader::new(max_len);
+    /// The handshake is over: commands may be longer, and come compressed if that was agreed.
+    pub fn accept_commands(&mut self, max_len: usize, compression: Option<Algorithm>) {
+        let payloads = PayloadReader::new(max_len);
+        self.payloads = match compression {
+            None => payloads,
+            Some(algorithm) => {
+                self.stream.compress(algorithm);
+                payloads.ignoring_sequence()
+            }
+        };
     }
 
     /// Goes on under TLS. Nothing has been read ahead, so no plain bytes can pass for encrypted ones.
@@ -126,7 +140,8 @@ impl Link {
     /// One read of a handshake.
     async fn read_at_most(&mut self, most: usize) -> Result<(), LinkError> {
         let mut room = (&mut self.inbox).limit(most);
-        if self.stream.read_buf(&mut room).await? == 0 {
+        let read = self.stream.read_buf(&mut room).await;
+        if self.note(read)? == 0 {
             return Err(LinkError::Gone("closed during the handshake".into()));
         }
         Ok(())
@@ -136,6 +151,7 @@ impl Link {
     pub async fn receive(&mut self, idle_timeout: Duration) -> Result<Bytes, LinkError> {
         if !self.payloads.is_joining() {
             self.payloads.expect_sequence(0);
+            self.stream.begin_command();
         }
         loop {
             if let Some(payload) = self.take_payload()? {
@@ -189,7 +205,7 @@ impl Link {
     fn take_payload(&mut self) -> Result<Option<Bytes>, LinkError> {
         match self.payloads.feed(&mut self.inbox) {
             Ok(Some(payload)) => {
-                self.sequence = payload.next_sequence;
+                self.sequence = self.stream.compressed_number().unwrap_or(payload.next_sequence);
                 Ok(Some(payload.bytes))
             }
             Ok(None) => Ok(None),
@@ -211,11 +227,21 @@ impl Link {
         if is_short && self.inbox.capacity() - self.inbox.len() < MIN_ROOM {
             self.inbox.reserve(READ_LEN);
         }
-        Ok(self.stream.read_buf(&mut self.inbox).await?)
+        let read = self.stream.read_buf(&mut self.inbox).await;
+        self.note(read)
+    }
+
+    /// What a read gave. If it broke the compressed protocol, the number of an answer is known.
+    fn note(&mut self, read: io::Result<usize>) -> Result<usize, LinkError> {
+        if let (Err(_), Some(number)) = (&read, self.stream.compressed_number()) {
+            self.sequence = number;
+        }
+        Ok(read?)
     }
 
     /// Gives back what an idle client does not need.
     fn shrink(&mut self) {
+        self.stream.rest();
         if self.outbox.capacity() > KEEP_IDLE_LEN && self.outbox.is_empty() {
             self.outbox = BytesMut::new();
         }
@@ -241,16 +267,28 @@ impl Link {
         self.send_packet(&payload).await
     }
 
-    /// Writes the outbox and empties it.
+    /// Writes the outbox, empties it, and sees to it that everything is on its way.
     pub async fn flush(&mut self) -> Result<(), LinkError> {
+        self.write_outbox().await?;
+        // Dropping the flush loses nothing but the connection, which ends then.
+        tokio::select! {
+            biased;
+            flushed = tokio::time::timeout(NET_WRITE_TIMEOUT, self.stream.flush()) => {
+                flushed.map_err(|_| LinkError::Silent(NET_WRITE_TIMEOUT))??;
+            }
+            () = self.cut.cancelled() => return Err(LinkError::Cut),
+        }
+        Ok(())
+    }
+
+    /// Writes the outbox and empties it; TLS and compression may hold some of it until more comes.
+    pub async fn write_outbox(&mut self) -> Result<(), LinkError> {
         let mut outbox = std::mem::take(&mut self.outbox);
         self.write(&outbox).await?;
         outbox.clear();
         if outbox.capacity() <= 2 * KEEP_LEN {
             self.outbox = outbox;
         }
-        let flushed = tokio::time::timeout(NET_WRITE_TIMEOUT, self.stream.flush()).await;
-        flushed.map_err(|_| LinkError::Silent(NET_WRITE_TIMEOUT))??;
         Ok(())
     }
 
@@ -279,6 +317,7 @@ impl Link {
     pub async fn close_lingering(mut self, max_len: usize) {
         let discard = async {
             self.stream.shutdown().await?;
+            self.stream.stop_compressing();
             let mut scrap = Vec::with_capacity(KEEP_LEN);
             let mut rest = max_len;
             while rest > 0 {
@@ -289,7 +328,7 @@ impl Link {
                 }
                 rest = rest.saturating_sub(read);
             }
-            Ok::<_, std::io::Error>(())
+            Ok::<_, io::Error>(())
         };
         // The connection ends either way.
         let _ = tokio::time::timeout(LINGER, discard).await;

@@ -69,6 +69,11 @@ pub(crate) fn old_authentication() -> ErrPacket {
     ErrPacket::new(1251, "08004", message)
 }
 
+/// Only zstd has a level that the client chooses.
+pub(crate) fn wrong_compression_level() -> ErrPacket {
+    ErrPacket::new(3923, "HY000", "Invalid zstd compression level for algorithm 'zstd'.")
+}
+
 pub(crate) fn no_server() -> ErrPacket {
     ErrPacket::new(1053, "08S01", "Server shutdown in progress")
 }
@@ -180,6 +185,7 @@ pub(crate) fn kill_needs_a_number() -> ErrPacket {
 pub(crate) fn malformed(error: &WireError, flavor: Flavor) -> ErrPacket {
     match error {
         WireError::Truncated(_) | WireError::Malformed(_) => malformed_packet(flavor),
+        WireError::Uncompress(_) => ErrPacket::new(1157, "08S01", "Couldn't uncompress communication packet"),
         WireError::OutOfOrder { .. } => ErrPacket::new(1156, "08S01", "Got packets out of order"),
         WireError::TooLong(_) => ErrPacket::new(1153, "08S01", "Got a packet bigger than 'max_allowed_packet' bytes"),
     }

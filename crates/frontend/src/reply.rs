@@ -111,7 +111,7 @@ impl<'a> ReplyWriter<'a> {
         let as_it_is = self.adapter.numbering.changes_nothing();
         if !fits && !self.link.outbox.is_empty() {
             self.is_flowing = true;
-            self.link.flush().await?;
+            self.link.write_outbox().await?;
             self.start = 0;
         }
         if !fits && as_it_is {
@@ -125,7 +125,7 @@ impl<'a> ReplyWriter<'a> {
         }
         if !fits {
             self.is_flowing = true;
-            self.link.flush().await?;
+            self.link.write_outbox().await?;
         }
         Ok(())
     }

@@ -5,11 +5,12 @@ use crate::error::FrontendError;
 use crate::login::{Accounts, PasswordKey, Refusals};
 use crate::registry::Registry;
 use crate::tls::Tls;
-use grove_config::{Config, Network};
+use grove_config::{Compression, Config, Network};
 use grove_engine::Group;
 use grove_engine::io::World;
 use grove_sql::Analyser;
 use grove_telemetry::Metrics;
+use grove_wire::CapabilityFlags;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,8 @@ pub(crate) struct Shared<W: World> {
     pub accounts: Accounts,
     pub tls: Tls,
     pub password_key: PasswordKey,
+    /// The capabilities of compression that clients may be offered.
+    pub compression: CapabilityFlags,
     pub registry: Registry<W>,
     pub refusals: Refusals,
     /// Where connections begin with a PROXY header.
@@ -42,6 +45,7 @@ impl<W: World> Shared<W> {
             accounts: Accounts::new(&config.users)?,
             tls: Tls::new(&config.listen.tls)?,
             password_key: PasswordKey::generate()?,
+            compression: capabilities_of(&config.listen.compression),
             registry: Registry::default(),
             refusals: Refusals::new(config.listen.refused_login_delay),
             balancers: config.listen.proxy_protocol_from.clone(),
@@ -56,4 +60,15 @@ impl<W: World> Shared<W> {
     pub fn metrics(&self) -> &Metrics {
         self.group.metrics()
     }
+}
+
+fn capabilities_of(algorithms: &[Compression]) -> CapabilityFlags {
+    let mut capabilities = CapabilityFlags(0);
+    for algorithm in algorithms {
+        capabilities.insert(match algorithm {
+            Compression::Zlib => CapabilityFlags::COMPRESS,
+            Compression::Zstd => CapabilityFlags::ZSTD,
+        });
+    }
+    capabilities
 }

@@ -1,5 +1,6 @@
-//! A client's byte stream: a TCP or Unix socket, plain or with TLS over it.
+//! A client's byte stream: a TCP or Unix socket, plain or with TLS over it, and compression over either.
 
+use grove_compression::{Algorithm, Compressed, Side};
 use rustls::ProtocolVersion;
 use std::io;
 use std::pin::Pin;
@@ -12,10 +13,11 @@ use tokio_util::either::Either;
 /// What a client is connected through.
 pub(crate) type Socket = Either<TcpStream, UnixStream>;
 
-/// The stream. TLS state is boxed so that a plain client does not pay for it.
+/// The stream. What TLS and compression need is boxed so that a plain client does not pay for it.
 pub(crate) enum Stream {
     Plain(Socket),
     Tls(Box<TlsStream<Socket>>),
+    Compressed(Box<Compressed<Stream>>),
     /// Between the two, or after a failed handshake.
     Closed,
 }
@@ -23,12 +25,12 @@ pub(crate) enum Stream {
 impl Stream {
     /// Whether it is TLS.
     pub fn is_encrypted(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        matches!(self.below(), Self::Tls(_))
     }
 
     /// Cipher suite and protocol version by OpenSSL's names; both empty without TLS.
     pub fn tls_values(&self) -> (String, &'static str) {
-        let Self::Tls(stream) = self else {
+        let Self::Tls(stream) = self.below() else {
             return (String::new(), "");
         };
         let (_, connection) = stream.get_ref();
@@ -44,15 +46,67 @@ impl Stream {
 
     /// Whether the client has shown a certificate, which was checked then.
     pub fn has_certificate(&self) -> bool {
-        match self {
+        match self.below() {
             Self::Tls(stream) => stream.get_ref().1.peer_certificates().is_some(),
-            Self::Plain(_) | Self::Closed => false,
+            Self::Plain(_) | Self::Compressed(_) | Self::Closed => false,
         }
     }
 
     /// Whether nobody on the way can read a password: TLS, or a socket that does not leave the machine.
     pub fn is_private(&self) -> bool {
-        matches!(self, Self::Tls(_) | Self::Plain(Either::Right(_)))
+        matches!(self.below(), Self::Tls(_) | Self::Plain(Either::Right(_)))
+    }
+
+    /// How packets are compressed.
+    pub fn compression(&self) -> Option<Algorithm> {
+        match self {
+            Self::Compressed(stream) => Some(stream.algorithm()),
+            _ => None,
+        }
+    }
+
+    /// Goes on in compressed packets.
+    pub fn compress(&mut self, algorithm: Algorithm) {
+        let below = std::mem::replace(self, Self::Closed);
+        *self = Self::Compressed(Box::new(Compressed::new(below, Side::Server, algorithm)));
+    }
+
+    /// Goes on without looking into what comes, for bytes that are thrown away.
+    pub fn stop_compressing(&mut self) {
+        *self = match std::mem::replace(self, Self::Closed) {
+            Self::Compressed(stream) => stream.into_inner(),
+            other => other,
+        };
+    }
+
+    /// What comes next is a command.
+    pub fn begin_command(&mut self) {
+        if let Self::Compressed(stream) = self {
+            stream.begin_command();
+        }
+    }
+
+    /// Number of the next compressed packet, if packets are compressed.
+    pub fn compressed_number(&self) -> Option<u8> {
+        match self {
+            Self::Compressed(stream) => Some(stream.number()),
+            _ => None,
+        }
+    }
+
+    /// Gives back what an idle client does not need.
+    pub fn rest(&mut self) {
+        if let Self::Compressed(stream) = self {
+            stream.rest();
+        }
+    }
+
+    /// The stream without compression.
+    fn below(&self) -> &Self {
+        match self {
+            Self::Compressed(stream) => stream.inner(),
+            other => other,
+        }
     }
 }
 
@@ -78,6 +132,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Compressed(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Closed => closed(),
         }
     }
@@ -88,6 +143,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Compressed(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Closed => closed(),
         }
     }
@@ -96,6 +152,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Compressed(stream) => Pin::new(stream).poll_flush(cx),
             Self::Closed => closed(),
         }
     }
@@ -104,6 +161,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Compressed(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Closed => closed(),
         }
     }

@@ -34,6 +34,8 @@ pub struct ClusterOptions {
     pub configuration: String,
     /// Further keys of the section `listen`, one a line.
     pub listen: Vec<String>,
+    /// Further keys of single servers, by their place from 0 on, one a line.
+    pub backends: Vec<(usize, String)>,
     /// Further keys of the application's account, one a line.
     pub user: Vec<String>,
 }
@@ -48,6 +50,7 @@ impl ClusterOptions {
             server_options: Vec::new(),
             configuration: String::new(),
             listen: Vec::new(),
+            backends: Vec::new(),
             user: Vec::new(),
         }
     }
@@ -68,6 +71,12 @@ impl ClusterOptions {
     /// Adds a key to the section `listen` of Grove's configuration.
     pub fn grove_listen(mut self, line: &str) -> Self {
         self.listen.push(line.to_owned());
+        self
+    }
+
+    /// Adds a key to one server in Grove's configuration, by its place from 0 on.
+    pub fn grove_backend(mut self, place: usize, line: &str) -> Self {
+        self.backends.push((place, line.to_owned()));
         self
     }
 
@@ -304,7 +313,7 @@ fn configuration(servers: &[Server], admin: u16, options: &ClusterOptions) -> St
         yaml.push_str(&format!("  {line}\n"));
     }
     yaml.push_str(&format!("admin:\n  address: 127.0.0.1:{admin}\nbackends:\n"));
-    for server in servers {
+    for (place, server) in servers.iter().enumerate() {
         yaml.push_str(&format!(
             "  - name: {}\n    address: {}\n    user: {}\n    password: {}\n",
             server.name(),
@@ -312,6 +321,9 @@ fn configuration(servers: &[Server], admin: u16, options: &ClusterOptions) -> St
             accounts::SUPERUSER,
             accounts::SUPERUSER_PASSWORD
         ));
+        for (_, line) in options.backends.iter().filter(|(of, _)| *of == place) {
+            yaml.push_str(&format!("    {line}\n"));
+        }
     }
     yaml.push_str(&format!(
         "users:\n  - name: {}\n    password: {}\n",

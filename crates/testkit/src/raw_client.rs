@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::{Bytes, BytesMut};
+use grove_compression::{Algorithm, Compressed, DEFAULT_ZSTD_LEVEL, Side};
 use grove_wire::command::{COM_QUERY, COM_STMT_PREPARE};
 use grove_wire::handshake::{AuthSwitchRequest, Greeting, HandshakeResponse};
 use grove_wire::packet::{PayloadReader, encode_frames};
@@ -19,6 +20,9 @@ use tokio::net::TcpStream;
 const LIMIT: Duration = Duration::from_secs(60);
 /// The longest packet that is accepted.
 const LONGEST: usize = 256 << 20;
+
+/// What the client asks for where zstd is agreed on.
+const ZSTD_LEVEL: u8 = DEFAULT_ZSTD_LEVEL;
 
 /// What an everyday client asks for.
 pub const EVERYDAY: CapabilityFlags = CapabilityFlags(
@@ -71,7 +75,7 @@ impl Login {
 /// A connection.
 #[derive(Debug)]
 pub struct RawClient {
-    stream: TcpStream,
+    stream: Stream,
     buffer: BytesMut,
     payloads: PayloadReader,
     /// What the server said first.
@@ -90,7 +94,7 @@ impl RawClient {
             .with_context(|| format!("connect to {address}"))?;
         stream.set_nodelay(true)?;
         let mut client = Self {
-            stream,
+            stream: Stream::Plain(stream),
             buffer: BytesMut::new(),
             payloads: PayloadReader::new(LONGEST),
             greeting: Greeting {
@@ -135,11 +139,17 @@ impl RawClient {
             database: login.database.clone().into_bytes(),
             auth_plugin: plugin,
             connect_attributes: Vec::new(),
+            zstd_level: ZSTD_LEVEL,
         };
         self.payloads.expect_sequence(1);
         self.write_payload(&response.encode(), 1).await?;
         self.payloads.expect_sequence(2);
-        self.finish_authentication(&login.password).await
+        let ok = self.finish_authentication(&login.password).await?;
+        if let Some(algorithm) = Algorithm::agreed(self.capabilities, ZSTD_LEVEL) {
+            self.payloads = PayloadReader::new(LONGEST).ignoring_sequence();
+            self.stream.compress(algorithm);
+        }
+        Ok(ok)
     }
 
     /// Answers auth switches until OK or ERR, after a handshake response or COM_CHANGE_USER.
@@ -165,6 +175,7 @@ impl RawClient {
 
     /// Sends a command: sequence numbers begin at 0.
     pub async fn send(&mut self, payload: &[u8]) -> anyhow::Result<()> {
+        self.stream.begin_command();
         self.payloads.expect_sequence(1);
         self.write_payload(payload, 0).await?;
         // The number of frames decides where the answer begins; a long command has several.
@@ -190,16 +201,15 @@ impl RawClient {
 
     /// Sends bytes as they are.
     pub async fn send_bytes(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        Ok(self.stream.write_all(bytes).await?)
+        self.stream.write(bytes).await
     }
 
     async fn write_payload(&mut self, payload: &[u8], sequence: u8) -> anyhow::Result<()> {
         let (mut framed, mut next) = (BytesMut::with_capacity(payload.len() + 64), sequence);
         encode_frames(payload, &mut next, &mut framed);
-        tokio::time::timeout(LIMIT, self.stream.write_all(&framed))
+        tokio::time::timeout(LIMIT, self.stream.write(&framed))
             .await
-            .context("the peer does not read")??;
-        Ok(())
+            .context("the peer does not read")?
     }
 
     /// The next packet, joined from its frames.
@@ -212,7 +222,7 @@ impl RawClient {
             if let Some(payload) = self.payloads.feed(&mut self.buffer)? {
                 return Ok((payload.bytes, payload.next_sequence));
             }
-            let read = tokio::time::timeout(LIMIT, self.stream.read_buf(&mut self.buffer))
+            let read = tokio::time::timeout(LIMIT, self.stream.read(&mut self.buffer))
                 .await
                 .with_context(|| format!("no packet after {LIMIT:?}"))??;
             if read == 0 {
@@ -224,7 +234,7 @@ impl RawClient {
     /// Whether the peer closes the connection within the time given, without sending anything more.
     pub async fn is_closed_within(&mut self, limit: Duration) -> bool {
         matches!(
-            tokio::time::timeout(limit, self.stream.read_buf(&mut self.buffer)).await,
+            tokio::time::timeout(limit, self.stream.read(&mut self.buffer)).await,
             Ok(Ok(0) | Err(_))
         )
     }
@@ -325,6 +335,57 @@ impl RawClient {
                 _ => {}
             }
         }
+    }
+}
+
+/// The byte stream.
+enum Stream {
+    Plain(TcpStream),
+    Compressed(Box<Compressed<TcpStream>>),
+    Closed,
+}
+
+impl Stream {
+    fn compress(&mut self, algorithm: Algorithm) {
+        if let Self::Plain(stream) = std::mem::replace(self, Self::Closed) {
+            *self = Self::Compressed(Box::new(Compressed::new(stream, Side::Client, algorithm)));
+        }
+    }
+
+    fn begin_command(&mut self) {
+        if let Self::Compressed(stream) = self {
+            stream.begin_command();
+        }
+    }
+
+    async fn read(&mut self, buffer: &mut BytesMut) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read_buf(buffer).await,
+            Self::Compressed(stream) => stream.read_buf(buffer).await,
+            Self::Closed => Ok(0),
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.write_all(bytes).await?,
+            Self::Compressed(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await?;
+            }
+            Self::Closed => bail!("the connection is closed"),
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "plain",
+            Self::Compressed(_) => "compressed",
+            Self::Closed => "closed",
+        })
     }
 }
 

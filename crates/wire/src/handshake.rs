@@ -109,6 +109,8 @@ pub struct HandshakeResponse {
     pub auth_plugin: Vec<u8>,
     /// Connection attributes, the bytes inside their length-encoded block.
     pub connect_attributes: Vec<u8>,
+    /// Level of zstd, 1 to 22; sent with that capability only.
+    pub zstd_level: u8,
 }
 
 impl HandshakeResponse {
@@ -158,6 +160,9 @@ impl HandshakeResponse {
         if has(CapabilityFlags::CONNECT_ATTRS) && !reader.is_empty() {
             response.connect_attributes = reader.lenenc_bytes("connection attributes")?.to_vec();
         }
+        if has(CapabilityFlags::ZSTD) && !reader.is_empty() {
+            response.zstd_level = reader.u8("zstd level")?;
+        }
         Ok(response)
     }
 
@@ -202,6 +207,9 @@ impl HandshakeResponse {
         }
         if has(CapabilityFlags::CONNECT_ATTRS) {
             put_lenenc_bytes(&mut out, &self.connect_attributes);
+        }
+        if has(CapabilityFlags::ZSTD) {
+            out.push(self.zstd_level);
         }
         out
     }
@@ -311,7 +319,7 @@ mod tests {
         };
         assert_eq!(Greeting::parse(&greeting.encode()).unwrap(), greeting);
         let response = HandshakeResponse {
-            capabilities: CapabilityFlags(0x00FF_FFFF & !CapabilityFlags::SSL.0),
+            capabilities: CapabilityFlags(0x04FF_FFFF & !CapabilityFlags::SSL.0),
             max_packet_len: 1 << 24,
             collation: 45,
             user: b"app".to_vec(),
@@ -319,6 +327,7 @@ mod tests {
             database: b"app".to_vec(),
             auth_plugin: b"caching_sha2_password".to_vec(),
             connect_attributes: b"\x01a\x01b".to_vec(),
+            zstd_level: 7,
         };
         assert_eq!(HandshakeResponse::parse(&response.encode()).unwrap(), response);
     }

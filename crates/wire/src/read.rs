@@ -17,6 +17,9 @@ pub enum WireError {
         /// What came.
         got: u8,
     },
+    /// A compressed packet does not decompress to what its header announces.
+    #[error("a compressed packet {0}")]
+    Uncompress(&'static str),
     /// A payload is longer than the configured bound.
     #[error("packet longer than {0} bytes")]
     TooLong(usize),

@@ -15,6 +15,9 @@ use crate::stage::{Notes, Place};
 /// statistics, options and kills.
 const WISHES: &[&str] = &["later"];
 
+/// What a program is asked for that is to compress its connections.
+const COMPRESSED: &[&str] = &["later", "compressed"];
+
 /// A program over one driver.
 #[derive(Clone, Copy, Debug)]
 pub enum Program {
@@ -50,8 +53,28 @@ impl Program {
         Self::PyMySql,
     ];
 
+    /// Those whose drivers can compress, with zlib, and say so in their transcripts. That of Go cannot in the distribution's version.
+    pub const COMPRESSING: &[Self] = &[
+        Self::CommandLine,
+        Self::ConnectorJ,
+        Self::ConnectorPython,
+        Self::DbdMysql,
+        Self::MariaDbNode,
+        Self::Mysql2Node,
+        Self::Mysqlclient,
+    ];
+
     /// Runs the program to its end and takes its output as notes.
     pub async fn transcript(self, place: Place) -> Notes {
+        self.transcript_with(WISHES, place).await
+    }
+
+    /// The same over compressed connections.
+    pub async fn compressed_transcript(self, place: Place) -> Notes {
+        self.transcript_with(COMPRESSED, place).await
+    }
+
+    async fn transcript_with(self, wishes: &[&str], place: Place) -> Notes {
         let mut command = self.command();
         command
             .arg(place.address.ip().to_string())
@@ -60,7 +83,7 @@ impl Program {
         if place.kind == Kind::MySql {
             command.arg("tls");
         }
-        command.args(WISHES);
+        command.args(wishes);
         let running = command.kill_on_drop(true).output();
         let output = tokio::time::timeout(Duration::from_secs(120), running).await;
         let output = output.unwrap_or_else(|_| panic!("{self:?} does not end")).unwrap();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use grove_backend::{MysqlLeg, MysqlServers};
-use grove_config::{Backend, BackendAddress, BackendTls, BackendTlsMode, Secret, Timeouts};
+use grove_config::{Backend, BackendAddress, BackendTls, BackendTlsMode, Compression, Secret, Timeouts};
 use grove_engine::io::{BackendId, Collect, Discard, Identity, Leg, LegError, LegReply, ReplySink, Servers};
 use grove_testkit::{Kind, Sandbox, SandboxOptions, Server, TestDirectory, accounts};
 use grove_wire::command::COM_QUERY;
@@ -39,6 +39,7 @@ pub const OLD: CapabilityFlags =
 pub struct Lab {
     sandbox: Sandbox,
     directory: TestDirectory,
+    compression: Option<Compression>,
     _turn: SemaphorePermit<'static>,
 }
 
@@ -55,8 +56,15 @@ impl Lab {
         Self {
             sandbox: Sandbox::start(sandbox).await.unwrap(),
             directory,
+            compression: None,
             _turn: turn,
         }
+    }
+
+    /// The same over compressed connections.
+    pub fn compressed(mut self, algorithm: Compression) -> Self {
+        self.compression = Some(algorithm);
+        self
     }
 
     pub fn server(&self) -> &Server {
@@ -79,9 +87,16 @@ impl Lab {
         BackendAddress::Socket(self.server().socket())
     }
 
-    /// Plain TCP.
+    /// TCP without TLS.
     pub fn servers(&self) -> MysqlServers {
-        servers(self.tcp(), BackendTlsMode::Disabled, None, short())
+        self.servers_with(BackendTlsMode::Disabled)
+    }
+
+    /// TCP.
+    pub fn servers_with(&self, mode: BackendTlsMode) -> MysqlServers {
+        let mut backend = backend(self.tcp(), mode, None);
+        backend.compression = self.compression;
+        MysqlServers::new(&[backend], &short()).unwrap()
     }
 
     /// A leg of the application's account over plain TCP.
@@ -100,15 +115,19 @@ pub fn short() -> Timeouts {
 }
 
 pub fn servers(address: BackendAddress, mode: BackendTlsMode, ca: Option<PathBuf>, timeouts: Timeouts) -> MysqlServers {
-    let backend = Backend {
+    MysqlServers::new(&[backend(address, mode, ca)], &timeouts).unwrap()
+}
+
+fn backend(address: BackendAddress, mode: BackendTlsMode, ca: Option<PathBuf>) -> Backend {
+    Backend {
         name: "db1".into(),
         address,
         user: accounts::SUPERUSER.into(),
         password: Secret::new(accounts::SUPERUSER_PASSWORD),
         weight: 1,
         tls: BackendTls { mode, ca },
-    };
-    MysqlServers::new(&[backend], &timeouts).unwrap()
+        compression: None,
+    }
 }
 
 pub fn identity(capabilities: CapabilityFlags) -> Identity {

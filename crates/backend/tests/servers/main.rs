@@ -3,6 +3,7 @@
 // Helpers of tests may unwrap as tests do; clippy's exception covers only the test functions themselves.
 #![allow(clippy::unwrap_used)]
 
+mod compression;
 mod control;
 mod lab;
 mod locks;

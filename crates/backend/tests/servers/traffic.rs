@@ -8,8 +8,7 @@ use grove_wire::command::{COM_PING, COM_STMT_EXECUTE, COM_STMT_PREPARE, COM_STMT
 use grove_wire::{ReplyShape, ResultEnd, StatusFlags};
 use std::time::Duration;
 
-async fn statements(kind: Kind) {
-    let lab = Lab::start(kind).await;
+pub async fn statements(lab: Lab) {
     for capabilities in [MODERN, OLD] {
         let mut leg = connect(&lab.servers(), &identity(capabilities)).await.unwrap();
         run(&mut leg, "CREATE OR REPLACE VIEW v AS SELECT 1").await;
@@ -142,16 +141,15 @@ async fn prepare(leg: &mut grove_backend::MysqlLeg, text: &str, wanted: (u16, u1
 
 #[tokio::test]
 async fn mariadb_statements() {
-    statements(Kind::MariaDb).await;
+    statements(Lab::start(Kind::MariaDb).await).await;
 }
 
 #[tokio::test]
 async fn mysql_statements() {
-    statements(Kind::MySql).await;
+    statements(Lab::start(Kind::MySql).await).await;
 }
 
-async fn large_things(kind: Kind) {
-    let lab = Lab::start(kind).await;
+pub async fn large_things(lab: Lab) {
     for capabilities in [MODERN, OLD] {
         let mut leg = connect(&lab.servers(), &identity(capabilities)).await.unwrap();
         run(&mut leg, "SET SESSION group_concat_max_len = 1000").await;
@@ -196,17 +194,16 @@ async fn large_things(kind: Kind) {
 
 #[tokio::test]
 async fn mariadb_large_things() {
-    large_things(Kind::MariaDb).await;
+    large_things(Lab::start(Kind::MariaDb).await).await;
 }
 
 #[tokio::test]
 async fn mysql_large_things() {
-    large_things(Kind::MySql).await;
+    large_things(Lab::start(Kind::MySql).await).await;
 }
 
 /// The server answers early commands of a batch, and stops reading while nobody takes the answers.
-async fn full_buffers(kind: Kind) {
-    let lab = Lab::start(kind).await;
+pub async fn full_buffers(lab: Lab) {
     let mut leg = lab.leg().await;
     let statement = query(&format!("SELECT '{}'", "x".repeat(8000)));
     let batch = vec![statement; 120];
@@ -240,12 +237,12 @@ async fn full_buffers(kind: Kind) {
 
 #[tokio::test]
 async fn mariadb_full_buffers_on_both_sides() {
-    full_buffers(Kind::MariaDb).await;
+    full_buffers(Lab::start(Kind::MariaDb).await).await;
 }
 
 #[tokio::test]
 async fn mysql_full_buffers_on_both_sides() {
-    full_buffers(Kind::MySql).await;
+    full_buffers(Lab::start(Kind::MySql).await).await;
 }
 
 /// Takes one piece, then is gone.

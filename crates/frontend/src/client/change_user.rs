@@ -23,7 +23,7 @@ impl<W: World> Client<W> {
     pub(super) async fn change_user(&mut self, change: ChangeUser) -> Result<After, LinkError> {
         let facts = self.shared.group.server_facts();
         let facts = facts.ok_or_else(|| LinkError::Refused(refusal::no_server()))?;
-        let offer = Offer::new(&facts, self.shared.tls.acceptor.is_some());
+        let offer = Offer::new(&facts, self.shared.tls.acceptor.is_some(), self.shared.compression);
         self.wait_for_refusals().await?;
         let limit = self.shared.connect_timeout;
         // Dropping the exchange may lose bytes, and ends the connection.

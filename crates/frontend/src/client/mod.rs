@@ -6,12 +6,12 @@
 
 mod bulk;
 mod change_user;
+mod connection_status;
 mod kill;
 mod options;
 mod prepared;
 mod query;
 mod task;
-mod tls_status;
 
 pub(crate) use task::serve;
 

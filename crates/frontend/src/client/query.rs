@@ -3,7 +3,7 @@
 //! Several statements are cut apart and run one by one, because each has its own class and its own way to the servers. To the client they
 //! are one command: the frames are numbered on, every result but the last says that another follows, and the first error ends it.
 
-use super::tls_status::asks_for_tls;
+use super::connection_status::asks_for_connection;
 use super::{After, Client, conclude, run_to_the_end};
 use crate::error::LinkError;
 use crate::refusal;
@@ -88,8 +88,8 @@ impl<W: World> Client<W> {
         if statement.analysis.class == Class::Kill {
             return Box::pin(self.kill(&statement.analysis, next)).await;
         }
-        if asks_for_tls(&statement) {
-            return Box::pin(self.show_tls_status(&statement, next)).await;
+        if asks_for_connection(&statement) {
+            return Box::pin(self.show_connection_status(&statement, next)).await;
         }
         let cut = self.link.cut.clone();
         let mut writer = ReplyWriter::new(&mut self.link).followed_by(next);

@@ -53,9 +53,10 @@ async fn begin<W: World>(place: &Place<W>, mut link: Link, neighbour: Peer) -> O
             flavor,
             collation,
             max_packet_len,
+            compression,
             challenge,
         }) => {
-            link.accept_commands(shared.max_packet_len);
+            link.accept_commands(shared.max_packet_len, compression);
             let interrupter = session.interrupter();
             shared.registry.own(place.id, &user, interrupter.clone());
             Some(Client {

@@ -6,8 +6,8 @@ use grove_sql::{ClientCharset, Flavor, LexMode};
 use grove_wire::handshake::{CHALLENGE_LEN, Greeting};
 use grove_wire::{CapabilityFlags, StatusFlags};
 
-/// Capabilities that Grove passes on when the servers offer them. Not among them: compression,
-/// optional metadata, several factors, and most of MariaDB's extended ones.
+/// Capabilities that Grove passes on when the servers offer them. Not among them: optional metadata, several factors, and most of
+/// MariaDB's extended ones.
 const SUPPORTED: CapabilityFlags = CapabilityFlags(
     CapabilityFlags::LONG_PASSWORD.0
         | CapabilityFlags::FOUND_ROWS.0
@@ -45,9 +45,9 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    /// The lead's offer, with TLS as Grove itself is configured.
-    pub fn new(facts: &ServerFacts, has_tls: bool) -> Self {
-        let mut capabilities = facts.capabilities & SUPPORTED;
+    /// The lead's offer, with TLS as Grove itself is configured, and with those of `compression` that the lead offers too.
+    pub fn new(facts: &ServerFacts, has_tls: bool, compression: CapabilityFlags) -> Self {
+        let mut capabilities = facts.capabilities & (SUPPORTED | compression);
         if has_tls {
             capabilities.insert(CapabilityFlags::SSL);
         }
@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn what_grove_cannot_do_is_not_offered() {
-        let offer = Offer::new(&facts("9.7.4", "caching_sha2_password"), false);
+        let none = CapabilityFlags(0);
+        let offer = Offer::new(&facts("9.7.4", "caching_sha2_password"), false, none);
         for flag in [
             CapabilityFlags::COMPRESS,
             CapabilityFlags::ZSTD,
@@ -168,14 +169,27 @@ mod tests {
         }
         let extended = CapabilityFlags::STMT_BULK_OPERATIONS | CapabilityFlags::EXTENDED_METADATA;
         assert_eq!(offer.capabilities.0 >> 28, extended.0 >> 28);
-        let offer = Offer::new(&facts("9.7.4", "sha256_password"), true);
+        let offer = Offer::new(&facts("9.7.4", "sha256_password"), true, none);
         assert!(offer.capabilities.contains(CapabilityFlags::SSL));
         assert_eq!(offer.plugin, Plugin::CachingSha2);
     }
 
     #[test]
+    fn compression_is_offered_where_both_the_lead_and_the_configuration_have_it() {
+        let both = CapabilityFlags::COMPRESS | CapabilityFlags::ZSTD;
+        let mut lead = facts("9.7.4", "caching_sha2_password");
+        assert_eq!(Offer::new(&lead, false, both).capabilities & both, both);
+        lead.capabilities.remove(CapabilityFlags::ZSTD);
+        let offered = Offer::new(&lead, false, both).capabilities & both;
+        assert_eq!(offered, CapabilityFlags::COMPRESS);
+        let offered = Offer::new(&lead, false, CapabilityFlags::ZSTD).capabilities & both;
+        assert_eq!(offered, CapabilityFlags(0));
+    }
+
+    #[test]
     fn the_lexer_is_told_the_servers_mode_and_the_clients_charset() {
-        let offer = Offer::new(&facts("5.5.5-10.11.19-MariaDB", "mysql_native_password"), true);
+        let plugin = "mysql_native_password";
+        let offer = Offer::new(&facts("5.5.5-10.11.19-MariaDB", plugin), true, CapabilityFlags(0));
         let mode = offer.lex_mode(28);
         assert_eq!(
             (mode.flavor, mode.version, mode.charset),

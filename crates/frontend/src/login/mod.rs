@@ -25,6 +25,7 @@ use crate::link::Link;
 use crate::peer::Peer;
 use crate::refusal::{self, UsingPassword};
 use crate::shared::Shared;
+use grove_compression::Algorithm;
 use grove_engine::Session;
 use grove_engine::io::{Identity, World};
 use grove_sql::Flavor;
@@ -42,6 +43,8 @@ pub(crate) struct LoggedIn<W: World> {
     pub flavor: Flavor,
     pub collation: u16,
     pub max_packet_len: u32,
+    /// How packets are compressed from now on.
+    pub compression: Option<Algorithm>,
     /// The greeting's challenge, for COM_CHANGE_USER by clients that know no plugins.
     pub challenge: [u8; CHALLENGE_LEN],
 }
@@ -63,7 +66,7 @@ pub(crate) async fn log_in<W: World>(
 ) -> Result<LoggedIn<W>, LinkError> {
     let facts = shared.group.server_facts();
     let facts = facts.ok_or_else(|| LinkError::Refused(refusal::no_server()))?;
-    let offer = Offer::new(&facts, shared.tls.acceptor.is_some());
+    let offer = Offer::new(&facts, shared.tls.acceptor.is_some(), shared.compression);
     if !shared.accounts.know(peer) {
         shared.metrics().refused_logins.add(1);
         // The servers say this in place of a greeting, before they know what the client can read: without SQLSTATE.
@@ -85,6 +88,7 @@ pub(crate) async fn log_in<W: World>(
         challenge,
     } = proven;
     let seat = account.take_seat().ok_or_else(|| no_seat(shared, &account))?;
+    let compression = Algorithm::agreed(link.capabilities, response.zstd_level);
     let collation = u16::from(response.collation);
     let database = if response.database.is_empty() {
         account.default_schema.clone()
@@ -122,6 +126,7 @@ pub(crate) async fn log_in<W: World>(
         flavor: offer.flavor(),
         collation,
         max_packet_len: response.max_packet_len,
+        compression,
         challenge,
     })
 }
@@ -192,6 +197,10 @@ async fn hear<W: World>(
     if !link.capabilities.contains(CapabilityFlags::SECURE_CONNECTION) {
         return Err(LinkError::Refused(refusal::old_authentication()));
     }
+    let compression = Algorithm::agreed(link.capabilities, response.zstd_level);
+    if compression.is_some_and(|algorithm| !algorithm.is_possible()) {
+        return Err(LinkError::Refused(refusal::wrong_compression_level()));
+    }
     Ok(response)
 }
 
@@ -229,9 +238,9 @@ pub(crate) fn no_seat<W: World>(shared: &Shared<W>, account: &Account) -> LinkEr
     LinkError::Refused(refusal::too_many_user_connections(&account.user))
 }
 
-/// The capabilities that decide the layout of replies; encryption is a matter of each connection.
+/// The capabilities that decide the layout of replies; encryption and compression are a matter of each connection.
 pub(crate) fn layout_of(mut capabilities: CapabilityFlags) -> CapabilityFlags {
-    capabilities.remove(CapabilityFlags::SSL);
+    capabilities.remove(CapabilityFlags::SSL | CapabilityFlags::COMPRESS | CapabilityFlags::ZSTD);
     capabilities
 }
 

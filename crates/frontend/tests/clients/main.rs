@@ -10,6 +10,7 @@ mod stage;
 mod access;
 mod certificates;
 mod commands;
+mod compression;
 mod connections;
 mod hashes;
 mod hostile;

@@ -29,7 +29,7 @@ pub const EVERYDAY: CapabilityFlags = CapabilityFlags(
         | CapabilityFlags::DEPRECATE_EOF.0,
 );
 
-trait Bytestream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Bytestream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Bytestream for T {}
 
 pub struct Raw {
@@ -128,6 +128,7 @@ impl Raw {
             database: Vec::new(),
             auth_plugin: plugin.into(),
             connect_attributes: Vec::new(),
+            zstd_level: 3,
         }
     }
 
@@ -219,6 +220,12 @@ impl Raw {
         OkPacket::parse(packets.last().unwrap(), self.capabilities)
             .unwrap()
             .status
+    }
+
+    /// The byte stream, when nothing is left in the buffer.
+    pub fn into_stream(self) -> Box<dyn Bytestream> {
+        assert!(self.inbox.is_empty());
+        self.stream
     }
 
     /// Asks for TLS and goes on encrypted, without checking the certificate.

@@ -102,6 +102,7 @@ fn config() -> Config {
         password: Secret::new(""),
         weight: 1,
         tls: BackendTls::default(),
+        compression: None,
     };
     let user = |name: &str, password: &str, schema: Option<&str>| User {
         default_schema: schema.map(str::to_owned),

@@ -1,10 +1,11 @@
-//! SHOW STATUS LIKE 'Ssl_cipher' and 'Ssl_version': about the client's own connection, not about Grove's to a server.
+//! SHOW STATUS LIKE 'Ssl_cipher', 'Ssl_version' and 'Compression': about the client's own connection, not about Grove's to a server.
 //!
-//! Drivers and tools ask this as text to find out whether they are encrypted. The server answers, and the two values are replaced.
+//! Drivers and tools ask this as text to find out whether they are encrypted or compressed. The server answers, and the values are replaced.
 
 use super::query::Outcome;
 use super::{After, Client, conclude, run_to_the_end};
 use crate::error::LinkError;
+use crate::link::Link;
 use crate::reply::{Next, ReplyWriter};
 use bytes::BytesMut;
 use grove_engine::io::{Collect, ReplySink, World};
@@ -17,7 +18,7 @@ use grove_wire::row::{put_text_value, text_row};
 const LONGEST: usize = 80;
 
 /// Whether a statement asks for one of the values, in one of the forms in use.
-pub(super) fn asks_for_tls(statement: &Statement) -> bool {
+pub(super) fn asks_for_connection(statement: &Statement) -> bool {
     let Body::Query(query) = &statement.body else {
         return false;
     };
@@ -35,13 +36,14 @@ pub(super) fn asks_for_tls(statement: &Statement) -> bool {
         && is(1 + scoped, b"status")
         && is(2 + scoped, b"like")
         && words.len() == 4 + scoped
-        && words[3 + scoped]
-            .get(..3)
-            .is_some_and(|start| start.eq_ignore_ascii_case(b"ssl"))
+        && [b"ssl".as_slice(), b"compress"].iter().any(|known| {
+            let start = words[3 + scoped].get(..known.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(known))
+        })
 }
 
 impl<W: World> Client<W> {
-    pub(super) async fn show_tls_status(
+    pub(super) async fn show_connection_status(
         &mut self,
         statement: &Statement,
         next: Next,
@@ -50,7 +52,7 @@ impl<W: World> Client<W> {
         let mut answer = Collect::default();
         let execution = self.session.execute(statement, &mut answer);
         let mut result = run_to_the_end(&self.interrupter, &cut, execution).await;
-        let rows = with_values(&answer.bytes, self.link.tls_values());
+        let rows = with_values(&answer.bytes, &values_of(&self.link));
         let mut writer = ReplyWriter::new(&mut self.link).followed_by(next);
         if result.is_ok()
             && let Err(reason) = writer.forward(&rows).await
@@ -67,23 +69,41 @@ impl<W: World> Client<W> {
     }
 }
 
-/// The frames with both values replaced. Definitions of columns are no rows of two values.
-fn with_values(frames: &[u8], (cipher, version): (String, &str)) -> BytesMut {
-    let mut out = BytesMut::with_capacity(frames.len() + cipher.len() + version.len());
+/// What the servers say about a connection, by their names for it. MariaDB has no more about compression than whether it is on.
+fn values_of(link: &Link) -> [(&'static str, String); 5] {
+    let (cipher, version) = link.tls_values();
+    let compression = link.compression();
+    let (is_on, algorithm, level) = match compression {
+        Some(algorithm) => ("ON", algorithm.name(), algorithm.level()),
+        None => ("OFF", "", 0),
+    };
+    [
+        ("Ssl_cipher", cipher),
+        ("Ssl_version", version.to_owned()),
+        ("Compression", is_on.to_owned()),
+        ("Compression_algorithm", algorithm.to_owned()),
+        ("Compression_level", level.to_string()),
+    ]
+}
+
+/// The frames with these values in the place of those that are there. Definitions of columns are no rows of two values.
+fn with_values(frames: &[u8], own: &[(&str, String)]) -> BytesMut {
+    let mut out = BytesMut::with_capacity(frames.len());
     let mut rest = frames;
     while let Some(header) = rest.first_chunk::<HEADER_LEN>() {
         let (frame, tail) = rest.split_at(rest.len().min(HEADER_LEN + frame_payload_len(header)));
         let values: Vec<Option<&[u8]>> = text_row(&frame[HEADER_LEN..]).collect();
         let replaced = match values.as_slice() {
-            [Some(name), Some(_)] if name.eq_ignore_ascii_case(b"ssl_cipher") => Some((*name, cipher.as_bytes())),
-            [Some(name), Some(_)] if name.eq_ignore_ascii_case(b"ssl_version") => Some((*name, version.as_bytes())),
+            [Some(name), Some(_)] => own
+                .iter()
+                .find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())),
             _ => None,
         };
         match replaced {
             Some((name, value)) => {
                 let mut row = Vec::new();
-                put_text_value(&mut row, Some(name));
-                put_text_value(&mut row, Some(value));
+                put_text_value(&mut row, Some(name.as_bytes()));
+                put_text_value(&mut row, Some(value.as_bytes()));
                 encode_frames(&row, &mut { header[3] }, &mut out);
             }
             None => out.extend_from_slice(frame),
@@ -105,21 +125,29 @@ mod tests {
             ("SHOW STATUS LIKE 'Ssl_cipher'", true),
             ("show session status like \"ssl\\_version%\";", true),
             ("SHOW STATUS LIKE 'Ssl%'", true),
+            ("SHOW STATUS LIKE 'Compression'", true),
             ("SHOW GLOBAL STATUS LIKE 'Ssl_accepts'", false),
+            ("SHOW STATUS LIKE 'Com%'", false),
             ("SHOW STATUS LIKE 'Threads%'", false),
             ("SHOW STATUS", false),
             ("SELECT 'show status like ssl'", false),
         ] {
             let analysis = analyser.analyse(text.as_bytes(), LexMode::new(Flavor::Mysql, 90_704));
             let body = Body::query(text.as_bytes());
-            assert_eq!(asks_for_tls(&Statement { body, analysis }), expected, "{text}");
+            assert_eq!(asks_for_connection(&Statement { body, analysis }), expected, "{text}");
         }
     }
 
     #[test]
-    fn only_the_two_values_are_replaced() {
+    fn only_the_values_in_question_are_replaced() {
         let frames = b"\x0d\0\0\x03\x0aSsl_cipher\x01x\x0e\0\0\x04\x0bSsl_version\x01y\x04\0\0\x05\x01a\x01b";
-        let replaced = with_values(frames, ("CIPHER".to_owned(), "TLSv1.3"));
+        let replaced = with_values(
+            frames,
+            &[
+                ("Ssl_cipher", "CIPHER".to_owned()),
+                ("Ssl_version", "TLSv1.3".to_owned()),
+            ],
+        );
         let expected =
             b"\x12\0\0\x03\x0aSsl_cipher\x06CIPHER\x14\0\0\x04\x0bSsl_version\x07TLSv1.3\x04\0\0\x05\x01a\x01b";
         assert_eq!(&replaced[..], &expected[..]);
