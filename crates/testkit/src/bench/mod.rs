@@ -4,6 +4,7 @@
 //! else the machine does meets all of them; what is compared is therefore ratios of the same round, and their median over the rounds.
 //! Deliberately absent: writes, and a verdict that fails a build, because a busy machine would decide it.
 
+mod crowds;
 mod haproxy;
 mod idle;
 mod plan;
@@ -21,6 +22,7 @@ use anyhow::Context;
 pub use plan::Plan;
 
 use crate::{Cluster, ClusterOptions, GroveProcess, Kind};
+use crowds::Crowd;
 use haproxy::HaProxy;
 use idle::IdleClients;
 use report::Results;
@@ -53,14 +55,28 @@ pub async fn compare(plan: &Plan, programs: &Programs) -> anyhow::Result<String>
         Target::proxy("Grove", cluster.grove_address(), grove_pid),
     ];
     let results = measure(plan, &targets, &programs.script).await?;
+    let crowds = match plan.crowds {
+        true => crowds_on(&targets).await?,
+        false => Vec::new(),
+    };
     drop(haproxy);
     let idle = idle_memory(&mut cluster, idle_clients).await?;
     let mut text = report::versions(&cluster).await?;
     text.push_str(&plan.to_string());
     text.push_str(&format!(" The load average before was {load_before}.\n"));
     text.push_str(&results.markdown());
+    text.push_str(&report::crowds_table(&crowds));
     text.push_str(&report::idle_table(&idle));
     Ok(text)
+}
+
+async fn crowds_on(targets: &[Target]) -> anyhow::Result<Vec<Crowd>> {
+    let mut measured = Vec::new();
+    for target in targets.iter().filter(|target| target.proxy.is_some()) {
+        // The server behind HAProxy has no certificate.
+        measured.extend(crowds::measure(target, target.name == "Grove").await?);
+    }
+    Ok(measured)
 }
 
 /// What every process must be able to serve at a time: the idle clients, or the most that sysbench stands for, with some to spare.

@@ -16,6 +16,8 @@ pub struct Plan {
     pub clients: Vec<u32>,
     /// Idle clients whose memory is measured; 0 leaves it out: `BENCH_IDLE`.
     pub idle_clients: u32,
+    /// Whether crowds of clients are let loose: `BENCH_CROWDS`, 1 or 0.
+    pub crowds: bool,
 }
 
 impl Plan {
@@ -28,6 +30,7 @@ impl Plan {
             rounds: variable("BENCH_ROUNDS", "3")?,
             clients: clients.context("BENCH_CLIENTS is not a list of numbers such as 1,8,64")?,
             idle_clients: variable("BENCH_IDLE", "1000")?,
+            crowds: variable::<u8>("BENCH_CROWDS", "1")? > 0,
         };
         ensure!(
             plan.seconds > 0 && plan.rounds > 0,

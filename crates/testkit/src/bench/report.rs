@@ -6,6 +6,7 @@ use anyhow::Context;
 use mysql_async::prelude::Queryable;
 use tokio::process::Command;
 
+use super::crowds::Crowd;
 use super::idle::IdleClients;
 use super::plan::{Cell, Read};
 use super::sample::{Sample, median};
@@ -125,6 +126,26 @@ pub(super) fn idle_table(measured: &[IdleClients]) -> String {
             idle.before_bytes as f64 / 1e6,
             idle.after_bytes as f64 / 1e6,
             idle.bytes_per_client() / 1e3,
+        ));
+    }
+    text
+}
+
+/// Time and memory of crowds.
+pub(super) fn crowds_table(measured: &[Crowd]) -> String {
+    if measured.is_empty() {
+        return String::new();
+    }
+    let mut text =
+        String::from("\n### Crowds\n\n| target | crowd | seconds | MB before | MB at most |\n|---|---|---|---|---|\n");
+    for crowd in measured {
+        text.push_str(&format!(
+            "| {} | {} | {:.1} | {:.1} | {:.1} |\n",
+            crowd.target,
+            crowd.what,
+            crowd.took.as_secs_f64(),
+            crowd.before_bytes as f64 / 1e6,
+            crowd.peak_bytes as f64 / 1e6,
         ));
     }
     text

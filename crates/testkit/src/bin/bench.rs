@@ -1,6 +1,6 @@
 //! The side-by-side benchmark of reads from the command line: prints Markdown tables. `make bench` runs it.
 //!
-//! `BENCH_SECONDS`, `BENCH_ROUNDS`, `BENCH_CLIENTS` and `BENCH_IDLE` make it shorter or longer. Ctrl-C and SIGTERM end it together with
+//! `BENCH_SECONDS`, `BENCH_ROUNDS`, `BENCH_CLIENTS`, `BENCH_CROWDS` and `BENCH_IDLE` make it shorter or longer. Ctrl-C and SIGTERM end it together with
 //! everything that it started.
 
 use std::path::PathBuf;

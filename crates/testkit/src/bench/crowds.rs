@@ -1,0 +1,147 @@
+//! What crowds cost a proxy: logins by the hundred, clients that do not read what they have asked for, and clients that never say a word.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::task::JoinSet;
+
+use super::target::Target;
+use super::usage;
+use crate::raw_client::Login;
+use crate::{RawClient, accounts};
+
+/// Logins of a storm, and how many are under way at a time.
+const LOGINS: u32 = 2000;
+const AT_A_TIME: u32 = 64;
+/// Clients that stop reading, each in the middle of a result of 200 MB.
+const SLOW_READERS: u32 = 50;
+const LARGE_RESULT: &str = "SELECT REPEAT('x', 1000000) FROM bench LIMIT 200";
+/// Connections on which no byte ever comes.
+const SILENT: u32 = 500;
+/// How long the slow and the silent ones stay before memory is read.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// One line of the table.
+#[derive(Clone, Debug)]
+pub(super) struct Crowd {
+    pub(super) target: &'static str,
+    pub(super) what: String,
+    pub(super) took: Duration,
+    pub(super) before_bytes: u64,
+    pub(super) peak_bytes: u64,
+}
+
+/// All crowds on one proxy.
+pub(super) async fn measure(target: &Target, speaks_tls: bool) -> anyhow::Result<Vec<Crowd>> {
+    let mut crowds = vec![
+        watched(
+            target,
+            format!("{LOGINS} logins and a query, {AT_A_TIME} at a time"),
+            storm(target),
+        )
+        .await?,
+        watched(
+            target,
+            format!("{SLOW_READERS} clients that do not read their 200 MB"),
+            slow_readers(target),
+        )
+        .await?,
+        watched(target, format!("{SILENT} connections without a byte"), silent(target)).await?,
+    ];
+    if speaks_tls {
+        let what = format!("{LOGINS} logins over TLS and a query, {AT_A_TIME} at a time");
+        crowds.insert(1, watched(target, what, storm_over_tls(target)).await?);
+    }
+    Ok(crowds)
+}
+
+async fn watched(
+    target: &Target,
+    what: String,
+    crowd: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<Crowd> {
+    let pid = target.proxy.context("only a proxy is measured")?;
+    eprintln!("{what} on {}", target.name);
+    usage::forget_peak(pid);
+    let (before_bytes, begun) = (usage::resident_memory(pid)?, Instant::now());
+    crowd.await.with_context(|| format!("{what} on {}", target.name))?;
+    Ok(Crowd {
+        target: target.name,
+        what,
+        took: begun.elapsed(),
+        before_bytes,
+        peak_bytes: usage::peak_memory(pid)?,
+    })
+}
+
+async fn storm(target: &Target) -> anyhow::Result<()> {
+    let address = target.address;
+    let mut clients = JoinSet::new();
+    for _ in 0..AT_A_TIME {
+        clients.spawn(async move {
+            for _ in 0..LOGINS / AT_A_TIME {
+                RawClient::login(address, &Login::app())
+                    .await?
+                    .query("SELECT 1")
+                    .await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(client) = clients.join_next().await {
+        client??;
+    }
+    Ok(())
+}
+
+/// By MariaDB's load generator, which opens a connection for every query when it is told to.
+async fn storm_over_tls(target: &Target) -> anyhow::Result<()> {
+    let output = Command::new("mariadb-slap")
+        .args([
+            "--no-defaults",
+            "--ssl",
+            "--skip-ssl-verify-server-cert",
+            "--protocol=tcp",
+            "--silent",
+        ])
+        .args(["-h", "127.0.0.1", "-P", &target.address.port().to_string()])
+        .args(["-u", accounts::APP_USER, &format!("-p{}", accounts::APP_PASSWORD)])
+        .args([
+            "--create-schema",
+            accounts::APP_DATABASE,
+            "--no-drop",
+            "--query",
+            "SELECT 1",
+            "--detach=1",
+        ])
+        .arg(format!("--concurrency={AT_A_TIME}"))
+        .arg(format!("--number-of-queries={LOGINS}"))
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("run mariadb-slap")?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+async fn slow_readers(target: &Target) -> anyhow::Result<()> {
+    let mut clients = Vec::new();
+    for _ in 0..SLOW_READERS {
+        let mut client = RawClient::login(target.address, &Login::app()).await?;
+        client.send(&[&[3], LARGE_RESULT.as_bytes()].concat()).await?;
+        clients.push(client);
+    }
+    tokio::time::sleep(PATIENCE).await;
+    Ok(())
+}
+
+async fn silent(target: &Target) -> anyhow::Result<()> {
+    let mut connections = Vec::new();
+    for _ in 0..SILENT {
+        connections.push(TcpStream::connect(target.address).await?);
+    }
+    tokio::time::sleep(PATIENCE).await;
+    Ok(())
+}
