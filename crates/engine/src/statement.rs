@@ -76,7 +76,8 @@ impl Body {
 
     pub(crate) fn logged(&self) -> StatementBody {
         match self {
-            Self::Query(payload) | Self::Load { payload, .. } => StatementBody::Text(payload.slice(1..)),
+            Self::Query(payload) => StatementBody::Text(payload.slice(1..)),
+            Self::Load { payload, .. } => StatementBody::LoadWithoutFile(payload.slice(1..)),
             Self::Execute {
                 prepared,
                 payload,

@@ -7,7 +7,7 @@ use crate::io::{BackendId, ClientReply, ReplySink};
 use crate::state::Isolation;
 use crate::statement::Statement;
 use bytes::Bytes;
-use grove_recovery_log::{LoggedStatement, WriteUnit};
+use grove_recovery_log::{LoggedStatement, Origin, Position, WriteUnit};
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -39,6 +39,8 @@ pub(crate) struct Transaction {
     pub lead: Option<BackendId>,
     /// It holds row locks that exist on the lead alone.
     pub locks_on_lead_only: bool,
+    /// The highest position whose COMMIT had been sent to the lead when its last statement completed there.
+    pub depends_on: Position,
 }
 
 impl Transaction {
@@ -58,16 +60,20 @@ impl Transaction {
             fate,
             lead: None,
             locks_on_lead_only: false,
+            depends_on: 0,
         }
     }
 
-    pub fn write_unit(&self) -> WriteUnit {
+    /// What the log gets of it; `origin` is its session's.
+    pub fn write_unit(&self, origin: Origin) -> WriteUnit {
         let logged = |executed: &Arc<Executed>| LoggedStatement {
             body: executed.body.logged(),
             context: executed.context.clone(),
             outcome: executed.outcome.clone(),
         };
         WriteUnit {
+            origin,
+            depends_on: self.depends_on,
             statements: self.entries.iter().map(logged).collect(),
         }
     }

@@ -1,33 +1,83 @@
-//! What the log holds: write units with their context and the lead's results, DDL, membership changes.
+//! What the log holds: write units with their context and the lead's results, DDL, membership changes, named checkpoints.
 //!
 //! Entries carry the client's bytes, never SQL printed back from a syntax tree.
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::Position;
+
 /// One entry of the log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// What commits atomically.
     Unit(WriteUnit),
-    /// A statement that commits by itself and cannot share a transaction (DDL, account management).
-    Standalone(LoggedStatement),
+    /// A statement that commits by itself is about to be sent to the lead.
+    Intent(Intent),
+    /// A statement that commits by itself and cannot share a transaction (DDL, account management) has been executed.
+    Standalone(Standalone),
     /// A change of the group's membership.
     Membership(MembershipChange),
+    /// A place with a name, to come back to.
+    Checkpoint(Checkpoint),
 }
 
 /// A transaction with writes, or one autocommit write.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteUnit {
+    /// Whose session wrote it.
+    pub origin: Origin,
+    /// The highest position whose COMMIT had been sent to the lead when this unit's last statement completed there; 0 if none had
+    /// been. Two units of which neither depends on the other held all their locks at the same time, so they cannot conflict.
+    pub depends_on: Position,
     /// Statements in the order in which the lead executed them.
     pub statements: Vec<LoggedStatement>,
 }
 
+/// What was decided before the lead was asked: after a crash, servers may have executed it or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Whose session wants it.
+    pub origin: Origin,
+    /// The command.
+    pub body: StatementBody,
+    /// Session statements that precede it, as text.
+    pub context: Vec<Bytes>,
+}
+
+/// A statement that commits by itself, as every server has executed it. Entries before it and behind it do not pass it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standalone {
+    /// Whose session ran it.
+    pub origin: Origin,
+    /// Position of its [`Intent`].
+    pub intent: Position,
+    /// The statement and the lead's answer.
+    pub statement: LoggedStatement,
+}
+
+/// The session that a statement came from, as far as its connection decides what statements mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Account name on the servers.
+    pub user: String,
+    /// Capability flags of the client's connection, in the protocol's bits.
+    pub capabilities: u64,
+    /// Collation id that the client announced.
+    pub collation: u16,
+    /// Schema of the connection at its start, in the client's character set; empty for none.
+    pub schema: Bytes,
+    /// Grove's own id of the client connection. Statements that keep state on their connection (LOCK TABLES, XA) belong together by it.
+    pub connection_id: u32,
+}
+
 /// The command as the client sent it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatementBody {
     /// COM_QUERY payload without the command byte.
     Text(Bytes),
+    /// COM_QUERY payload of a LOAD DATA LOCAL, without the command byte and without the client's file, which the log does not hold.
+    LoadWithoutFile(Bytes),
     /// A prepared statement's text and one execution's binary parameters.
     Execute {
         /// Statement text.
@@ -40,7 +90,7 @@ pub enum StatementBody {
 }
 
 /// One statement with everything that makes it give the same result again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedStatement {
     /// The command.
     pub body: StatementBody,
@@ -83,15 +133,36 @@ pub enum ResultOutcome {
     },
 }
 
-/// A server joined or left the group.
-#[derive(Clone, Debug)]
+/// An epoch begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MembershipChange {
     /// Epoch that begins with this change.
     pub epoch: u64,
-    /// Name of the server that left.
-    pub evicted: String,
-    /// Why.
-    pub reason: String,
-    /// Name of the lead of the new epoch.
+    /// Name of its lead.
     pub lead: String,
+    /// Names of the servers that are online in it, the lead among them.
+    pub online: Vec<String>,
+    /// Why it begins.
+    pub cause: MembershipCause,
+}
+
+/// Why an epoch begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MembershipCause {
+    /// Grove started with the servers that answered.
+    Formed,
+    /// A server left.
+    Evicted {
+        /// Its name.
+        server: String,
+        /// Why it had to.
+        reason: String,
+    },
+}
+
+/// A place in the log with a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// What operators call it.
+    pub name: String,
 }

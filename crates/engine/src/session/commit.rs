@@ -54,7 +54,7 @@ impl<W: World> Session<W> {
         self.evict_all_but(&holders);
         let commit = DecidedCommit {
             group: Arc::clone(&self.group),
-            unit: transaction.write_unit(),
+            unit: transaction.write_unit(self.identity.logged()),
             body,
             lead,
             legs,
@@ -91,12 +91,16 @@ impl<W: World> DecidedCommit<W> {
             mut legs,
             ..
         } = self;
-        if let Err(error) = group.log.append(Entry::Unit(unit)).await {
+        match group.log.append(Entry::Unit(unit)).await {
+            // Before the lead can release a lock.
+            Ok(position) => group.commits.sent(position),
             // Not decided: dropping the legs rolls the transaction back everywhere.
-            return Committed {
-                answer: Err(SessionError::Retry(error.to_string())),
-                legs: Vec::new(),
-            };
+            Err(error) => {
+                return Committed {
+                    answer: Err(SessionError::NotLogged(error)),
+                    legs: Vec::new(),
+                };
+            }
         }
         let runs = legs.iter_mut().map(|leg| async {
             let mut sink = Discard;

@@ -42,8 +42,8 @@ pub async fn replay(log: &MemoryLog, policy: &Policy) -> Result<Arc<Server>, Str
                 }
                 replica.run(b"COMMIT").await?;
             }
-            Entry::Standalone(statement) => replica.repeat(&statement).await?,
-            Entry::Membership(_) => {}
+            Entry::Standalone(standalone) => replica.repeat(&standalone.statement).await?,
+            Entry::Intent(_) | Entry::Membership(_) | Entry::Checkpoint(_) => {}
         }
     }
     Ok(server)
@@ -54,7 +54,9 @@ struct Replica(SimulatedLeg);
 impl Replica {
     async fn repeat(&mut self, statement: &LoggedStatement) -> Result<(), String> {
         let text = match &statement.body {
-            StatementBody::Text(text) | StatementBody::Execute { text, .. } => text.clone(),
+            StatementBody::Text(text) | StatementBody::Execute { text, .. } | StatementBody::LoadWithoutFile(text) => {
+                text.clone()
+            }
         };
         let wanted = statement.outcome.results.last();
         let id = match wanted {
