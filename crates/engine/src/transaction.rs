@@ -5,7 +5,7 @@ use crate::follower::{Executed, Opening};
 use crate::gate::Hold;
 use crate::io::{BackendId, ClientReply, ReplySink};
 use crate::state::Isolation;
-use crate::statement::Statement;
+use crate::statement::{Statement, set_last_insert_id};
 use bytes::Bytes;
 use grove_recovery_log::{LoggedStatement, Origin, Position, WriteUnit};
 use std::sync::Arc;
@@ -69,9 +69,17 @@ impl Transaction {
         let logged = |executed: &Arc<Executed>| LoggedStatement {
             body: executed.body.logged(),
             context: executed.context.clone(),
+            generated_id: executed.generated_id.unwrap_or(0),
             outcome: executed.outcome.clone(),
         };
+        let state = self.opening.state.iter().map(|(_, payload)| payload.clone());
+        let insert_id = set_last_insert_id(self.opening.last_insert_id);
         WriteUnit {
+            opening: state
+                .chain([insert_id])
+                .chain(self.opening.begin.iter().cloned())
+                .collect(),
+            had_temporary_tables: self.opening.has_temporary_tables,
             origin,
             depends_on: self.depends_on,
             statements: self.entries.iter().map(logged).collect(),

@@ -30,6 +30,11 @@ pub struct WriteUnit {
     /// The highest position whose COMMIT had been sent to the lead when this unit's last statement completed there; 0 if none had
     /// been. Two units of which neither depends on the other held all their locks at the same time, so they cannot conflict.
     pub depends_on: Position,
+    /// What brings a fresh connection into the session's state at the unit's beginning and begins the transaction, as COM_QUERY payloads with the
+    /// command byte.
+    pub opening: Vec<Bytes>,
+    /// The session had temporary tables at that time, which a fresh connection lacks.
+    pub had_temporary_tables: bool,
     /// Statements in the order in which the lead executed them.
     pub statements: Vec<LoggedStatement>,
 }
@@ -41,7 +46,7 @@ pub struct Intent {
     pub origin: Origin,
     /// The command.
     pub body: StatementBody,
-    /// Session statements that precede it, as text.
+    /// Session statements that precede it, as COM_QUERY payloads with the command byte.
     pub context: Vec<Bytes>,
 }
 
@@ -94,8 +99,10 @@ pub enum StatementBody {
 pub struct LoggedStatement {
     /// The command.
     pub body: StatementBody,
-    /// Session statements that precede it (schema, sql_mode, timestamp, seeds), as text.
+    /// Session statements that precede it (schema, sql_mode, timestamp, seeds), as COM_QUERY payloads with the command byte.
     pub context: Vec<Bytes>,
+    /// The first auto-increment value that the lead generated for it, to be forced with INSERT_ID; 0 if it generated none.
+    pub generated_id: u64,
     /// What the lead answered.
     pub outcome: Outcome,
 }

@@ -220,6 +220,7 @@ impl<W: World> Broadcast<W> {
         let logged = LoggedStatement {
             body: statement.body.logged(),
             context: state.into_iter().chain(clock).collect(),
+            generated_id: id,
             outcome,
         };
         let executed = Standalone {

@@ -48,6 +48,8 @@ pub fn encode(entry: &Entry) -> (Kind, Vec<u8>) {
         Entry::Unit(unit) => {
             put_origin(&mut to, &unit.origin);
             to.number(unit.depends_on);
+            to.list(&unit.opening, |to, text| to.bytes(text));
+            to.byte(u8::from(unit.had_temporary_tables));
             to.list(&unit.statements, put_statement);
             Kind::Unit
         }
@@ -82,6 +84,8 @@ pub fn decode(kind: Kind, payload: Bytes) -> Result<Entry, DecodeError> {
         Kind::Unit => Entry::Unit(WriteUnit {
             origin: take_origin(&mut from)?,
             depends_on: from.number()?,
+            opening: from.list(Reader::bytes)?,
+            had_temporary_tables: from.truth()?,
             statements: from.list(take_statement)?,
         }),
         Kind::Intent => Entry::Intent(Intent {
@@ -122,6 +126,7 @@ fn take_origin(from: &mut Reader) -> Result<Origin, DecodeError> {
 fn put_statement(to: &mut Writer, statement: &LoggedStatement) {
     put_body(to, &statement.body);
     to.list(&statement.context, |to, text| to.bytes(text));
+    to.number(statement.generated_id);
     to.list(&statement.outcome.results, put_result);
     to.byte(u8::from(statement.outcome.in_transaction));
 }
@@ -130,6 +135,7 @@ fn take_statement(from: &mut Reader) -> Result<LoggedStatement, DecodeError> {
     Ok(LoggedStatement {
         body: take_body(from)?,
         context: from.list(Reader::bytes)?,
+        generated_id: from.number()?,
         outcome: Outcome {
             results: from.list(take_result)?,
             in_transaction: from.truth()?,

@@ -89,6 +89,7 @@ fn an_entry_longer_than_a_segment_gets_one_of_its_own() {
         statements: vec![grove_recovery_log::LoggedStatement {
             body: StatementBody::Text(text.clone().into()),
             context: Vec::new(),
+            generated_id: 0,
             outcome: Default::default(),
         }],
         ..WriteUnit::default()

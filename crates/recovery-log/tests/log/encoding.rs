@@ -62,14 +62,37 @@ fn result() -> impl Strategy<Value = ResultOutcome> {
 }
 
 fn statement() -> impl Strategy<Value = LoggedStatement> {
-    let fields = (body(), vec(some_bytes(), 0..4), vec(result(), 0..4), any::<bool>());
-    fields.prop_map(|(body, context, results, in_transaction)| LoggedStatement {
-        body,
-        context,
-        outcome: Outcome {
-            results: results.into(),
-            in_transaction,
+    let fields = (
+        body(),
+        vec(some_bytes(), 0..4),
+        number(),
+        vec(result(), 0..4),
+        any::<bool>(),
+    );
+    fields.prop_map(
+        |(body, context, generated_id, results, in_transaction)| LoggedStatement {
+            body,
+            context,
+            generated_id,
+            outcome: Outcome {
+                results: results.into(),
+                in_transaction,
+            },
         },
+    )
+}
+
+fn unit() -> impl Strategy<Value = Entry> {
+    let opening = vec(some_bytes(), 0..4);
+    let fields = (origin(), number(), opening, any::<bool>(), vec(statement(), 0..5));
+    fields.prop_map(|(origin, depends_on, opening, had_temporary_tables, statements)| {
+        Entry::Unit(WriteUnit {
+            origin,
+            depends_on,
+            opening,
+            had_temporary_tables,
+            statements,
+        })
     })
 }
 
@@ -79,13 +102,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         (".{0,9}", ".{0,9}").prop_map(|(server, reason)| MembershipCause::Evicted { server, reason }),
     ];
     prop_oneof![
-        (origin(), number(), vec(statement(), 0..5)).prop_map(|(origin, depends_on, statements)| Entry::Unit(
-            WriteUnit {
-                origin,
-                depends_on,
-                statements
-            }
-        )),
+        unit(),
         (origin(), body(), vec(some_bytes(), 0..3)).prop_map(|(origin, body, context)| Entry::Intent(Intent {
             origin,
             body,
@@ -159,9 +176,12 @@ fn the_form_of_version_1_stands() {
             connection_id: 7,
         },
         depends_on: 300,
+        opening: vec![Bytes::from_static(b"\x03BEGIN")],
+        had_temporary_tables: false,
         statements: vec![LoggedStatement {
             body: StatementBody::Text(Bytes::from_static(b"\xFFX")),
-            context: vec![Bytes::from_static(b"SET a=1")],
+            context: vec![Bytes::from_static(b"\x03SET a=1")],
+            generated_id: 9,
             outcome: Outcome {
                 results: smallvec::smallvec![ResultOutcome::Ok {
                     affected_rows: 1,
@@ -172,6 +192,11 @@ fn the_form_of_version_1_stands() {
             },
         }],
     });
-    let expected = b"\x03app\x81\x01\x2D\x02db\x07\xAC\x02\x01\x01\x02\xFFX\x01\x07SET a=1\x01\x01\x01\x00\x00\x01";
-    assert_eq!(encode(&unit), (Kind::Unit, expected.to_vec()));
+    let expected = [
+        b"\x03app\x81\x01\x2D\x02db\x07".as_slice(),
+        b"\xAC\x02\x01\x06\x03BEGIN\x00\x01",
+        b"\x01\x02\xFFX\x01\x08\x03SET a=1\x09\x01\x01\x01\x00\x00\x01",
+    ]
+    .concat();
+    assert_eq!(encode(&unit), (Kind::Unit, expected));
 }
