@@ -18,6 +18,7 @@ mod login;
 mod options;
 mod prepared;
 mod queue;
+mod recovery_log;
 mod session_state;
 mod stage;
 mod survival;
