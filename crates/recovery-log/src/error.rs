@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::Position;
 
-/// Why an entry could not be made durable, or the log not be opened or read. A unit whose append failed is not decided.
+/// Why an entry could not be made durable, or the log not be opened or read. A unit whose append failed is not decided, unless
+/// [`LogError::leaves_open`] says that nobody knows.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LogError {
     /// The log was closed by a shutdown.
@@ -85,6 +86,11 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether an entry whose append failed so is in the log or not cannot be known before the next start.
+    pub fn leaves_open(&self) -> bool {
+        matches!(self, Self::Stopped(_))
+    }
+
     /// An error of the system.
     pub(crate) fn io(action: &'static str, path: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io {
