@@ -1,15 +1,17 @@
-//! `proxyd`: the Grove proxy, its configuration check and its playground.
+//! `proxyd`: the Grove proxy, its configuration check, its look into recovery logs, and its playground.
 //!
 //! The way of a packet begins in `commands/run.rs`, which forms the group of servers and hands it to the frontend
 //! (`crates/frontend`); that reads clients' commands and gives each statement to its session (`crates/engine`), which
 //! reaches the servers through `crates/backend`. docs/architecture.md tells it in full.
 //!
-//! Exit codes are a promise to scripts: 0 after an orderly end, 1 when something failed while running, 2 when the
+//! Exit codes are a promise to scripts: 0 after an orderly end, 1 when something failed while running or a recovery log is
+//! not sound, 2 when the
 //! configuration or the command line has errors.
 
 mod commands;
 mod descriptors;
 mod logging;
+mod recovery_log;
 mod signals;
 mod startup;
 mod world;
@@ -43,6 +45,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Look into a recovery log, also one that is damaged or in use.
+    Log(commands::log::Arguments),
     /// Run private servers with Grove in front of them, to try things out.
     Playground(commands::playground::Arguments),
 }
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run { config } => commands::run::run(&config),
         Command::Check { config } => commands::check::check(&config),
+        Command::Log(arguments) => commands::log::log(&arguments),
         Command::Playground(arguments) => commands::playground::playground(arguments),
     };
     match outcome {

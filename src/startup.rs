@@ -9,23 +9,23 @@ use anyhow::Context as _;
 use grove_backend::MysqlServers;
 use grove_config::{Backend, Config};
 use grove_engine::{Group, MemberSpec, Settings};
-use grove_recovery_log::MemoryLog;
+use grove_recovery_log::OrderedLog;
 use grove_telemetry::Metrics;
 
 use crate::world::Reality;
 
-/// Write units that the in-memory log remembers, for operators only.
-const REMEMBERED_UNITS: usize = 1024;
-
-/// Forms the group of the servers that answer in time. Fails when none does.
-pub async fn form_group(config: &Config, metrics: Arc<Metrics>) -> anyhow::Result<Arc<Group<Reality>>> {
+/// Forms the group of the servers that answer in time, with its writes in this log. Fails when none does.
+pub async fn form_group(
+    config: &Config,
+    log: Arc<dyn OrderedLog>,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<Arc<Group<Reality>>> {
     let servers = MysqlServers::new(&config.backends, &config.timeouts)?;
     let specs = config.backends.iter().map(spec).collect();
-    let log = Arc::new(MemoryLog::new(REMEMBERED_UNITS));
     let world = Reality::new(servers);
     Group::form(world, specs, settings(config), log, metrics)
         .await
-        .context("no server answers")
+        .context("the group of servers cannot be formed")
 }
 
 fn spec(backend: &Backend) -> MemberSpec {

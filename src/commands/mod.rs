@@ -1,6 +1,7 @@
 //! One file per subcommand of `proxyd`.
 
 pub mod check;
+pub mod log;
 pub mod playground;
 pub mod run;
 

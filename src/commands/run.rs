@@ -2,7 +2,7 @@
 //!
 //! Two tokens order the end. `accepting` is cancelled by the first signal: the frontend takes no more clients and lets
 //! open transactions end. `background` is cancelled after that: probes and the operators' API are wanted until the last
-//! client is gone. A second signal cuts the drain short.
+//! client is gone. A second signal cuts the drain short. A recovery log that cannot be written any more ends everything at once.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
+use crate::recovery_log::RecoveryLog;
 use crate::signals::Signals;
 use crate::world::Reality;
 use crate::{descriptors, logging, startup};
@@ -41,9 +42,10 @@ pub fn run(file: &Path) -> Result<(), Failure> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let metrics = Arc::new(Metrics::default());
+    let log = RecoveryLog::open(&config.recovery_log).await?;
     // Dropping the start loses no client's bytes: there is no client yet.
     let group = tokio::select! {
-        formed = startup::form_group(&config, Arc::clone(&metrics)) => formed?,
+        formed = startup::form_group(&config, log.ordered(), Arc::clone(&metrics)) => formed?,
         signal = signals.next() => {
             tracing::info!(signal, "stopped before a server answered");
             return Ok(());
@@ -68,6 +70,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             ended.context("the frontend failed")?;
             anyhow::bail!("the frontend ended without being told to");
         }
+        // Nothing can be decided any more, so open transactions cannot end well.
+        error = log.stopped() => return Err(error),
         signal = signals.next() => tracing::info!(signal, "no more clients are accepted; open transactions may end"),
     }
     accepting.cancel();
@@ -76,6 +80,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             let report = report.context("the frontend failed while it drained")?;
             tracing::info!(ended = report.ended, cut = report.cut, "sessions are closed");
         }
+        error = log.stopped() => return Err(error),
         signal = signals.next() => {
             tracing::warn!(signal, "told to stop again: sessions are cut");
             serving.abort();
@@ -83,6 +88,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     background.cancel();
     while tasks.join_next().await.is_some() {}
+    log.close().await;
     Ok(())
 }
 

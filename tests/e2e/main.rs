@@ -22,6 +22,7 @@ mod metadata;
 mod options;
 mod prepared;
 mod queue;
+mod recovery_log;
 mod session_state;
 mod stage;
 mod survival;

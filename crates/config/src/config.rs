@@ -30,6 +30,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Bounds of every buffer.
     pub limits: Limits,
+    /// Where decided writes are kept.
+    pub recovery_log: RecoveryLog,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -46,6 +48,7 @@ impl Config {
             writes: Writes::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            recovery_log: RecoveryLog::default(),
             log: Log::default(),
         }
     }
@@ -369,6 +372,30 @@ impl Default for Limits {
             transaction_bytes: 256 << 20,
             verified_reads: 4096,
             statement_shapes: 10_000,
+        }
+    }
+}
+
+/// Where decided writes are kept, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryLog {
+    /// Its directory; without one the log is in memory and ends with the process.
+    pub directory: Option<PathBuf>,
+    /// Bytes of one file of it.
+    pub segment_bytes: u64,
+    /// Bytes of all its files at most, as far as nobody needs more.
+    pub retention_bytes: u64,
+    /// Age of its entries at most, as far as nobody needs older ones.
+    pub retention_age: Duration,
+}
+
+impl Default for RecoveryLog {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            segment_bytes: 64 << 20,
+            retention_bytes: 1 << 30,
+            retention_age: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }

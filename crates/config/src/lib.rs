@@ -19,8 +19,8 @@ mod sections;
 
 pub use config::{
     Acknowledge, Admin, Backend, BackendAddress, BackendTls, BackendTlsMode, Compression, Config, Credential, Limits,
-    Listen, ListenTls, ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, Timeouts, TlsIdentity, User,
-    Writes,
+    Listen, ListenTls, ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, RecoveryLog, Timeouts,
+    TlsIdentity, User, Writes,
 };
 pub use environment::Environment;
 pub use network::{Network, NotANetwork, Source};

@@ -260,6 +260,11 @@ impl Reader<'_> {
         })
     }
 
+    /// A path that need not exist; a relative one starts at the file's directory.
+    pub(crate) fn path(&mut self, path: &str) -> Option<PathBuf> {
+        Some(self.directory.join(self.text(path)?))
+    }
+
     /// The path of a Unix socket to listen on.
     pub(crate) fn socket_path(&mut self, path: &str) -> Option<PathBuf> {
         let socket = self.directory.join(self.text(path)?);

@@ -55,6 +55,10 @@ pub const KEYS: &[&str] = &[
     "limits.transaction_bytes",
     "limits.verified_reads",
     "limits.statement_shapes",
+    "recovery_log.directory",
+    "recovery_log.segment_bytes",
+    "recovery_log.retention_bytes",
+    "recovery_log.retention_age_s",
     "log.filter",
     "log.format",
 ];

@@ -4,7 +4,7 @@
 
 use crate::config::{
     Acknowledge, Admin, Backend, BackendTls, BackendTlsMode, Compression, Config, Limits, Listen, ListenTls,
-    ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, Timeouts, TlsIdentity, User, Writes,
+    ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, RecoveryLog, Timeouts, TlsIdentity, User, Writes,
 };
 use crate::reader::Reader;
 use crate::schema::{self, Kind};
@@ -39,6 +39,7 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
         writes: writes(reader),
         timeouts: timeouts(reader),
         limits: limits(reader),
+        recovery_log: recovery_log(reader),
         log: log(reader),
     }
 }
@@ -278,6 +279,17 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         transaction_bytes: limit("transaction_bytes", default.transaction_bytes, 1024..=1 << 40),
         verified_reads: limit("verified_reads", default.verified_reads, 1..=COUNT_MAX),
         statement_shapes: limit("statement_shapes", default.statement_shapes, 1..=COUNT_MAX),
+    }
+}
+
+fn recovery_log(reader: &mut Reader<'_>) -> RecoveryLog {
+    let default = RecoveryLog::default();
+    RecoveryLog {
+        directory: reader.path("recovery_log.directory"),
+        // A smaller one is made more often than it is worth, a larger one is dropped too late.
+        segment_bytes: reader.integer("recovery_log.segment_bytes", default.segment_bytes, 1 << 20..=1 << 32),
+        retention_bytes: reader.integer("recovery_log.retention_bytes", default.retention_bytes, 0..=1 << 50),
+        retention_age: reader.seconds("recovery_log.retention_age_s", default.retention_age),
     }
 }
 

@@ -102,6 +102,7 @@ fn a_default_that_stands_in_the_file_is_read_from_it() {
         "users[].default_schema",
         "users[].allow_from",
         "users[].max_connections",
+        "recovery_log.directory",
     ];
     let live: String = text
         .lines()

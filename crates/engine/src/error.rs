@@ -24,6 +24,9 @@ pub enum SessionError {
     /// A configured bound would be exceeded.
     #[error("limit exceeded: {0}")]
     Limit(String),
+    /// The recovery log did not take what was to be decided, so it has happened on no server.
+    #[error("not done, because it cannot be logged: {0}")]
+    NotLogged(grove_recovery_log::LogError),
     /// Part of the answer has been sent, or the outcome of a commit is unknown: the connection must be closed.
     #[error("connection cannot go on: {0}")]
     Fatal(String),
@@ -47,6 +50,8 @@ impl SessionError {
             Self::NoServer(_) => packet(1053, "08S01"),
             Self::Refused(err) => err.clone(),
             Self::Limit(_) => packet(1197, "HY000"),
+            // ER_ERROR_DURING_COMMIT: no driver takes it for a conflict that goes away by trying again at once.
+            Self::NotLogged(_) => packet(1180, "HY000"),
             Self::Fatal(_) => packet(1053, "08S01"),
         }
     }

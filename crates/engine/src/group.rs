@@ -13,7 +13,7 @@ use crate::settings::{ReadPolicy, Settings};
 use crate::state::Isolation;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
-use grove_recovery_log::{Entry, MembershipChange, OrderedLog};
+use grove_recovery_log::{Entry, MembershipCause, MembershipChange, OrderedLog};
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 const PAUSE_BETWEEN_LAST_HOPES: Duration = Duration::from_millis(100);
 /// Connections of each server that are left to Grove's own work (probes, kills, legs that are opened again) and to operators.
 const RESERVED_CONNECTIONS: u32 = 16;
+
+/// Epoch of a group that was just formed.
+const FIRST_EPOCH: u64 = 1;
 
 /// Membership at one instant.
 #[derive(Clone, Debug)]
@@ -75,7 +78,7 @@ impl<W: World> Group<W> {
         log: Arc<dyn OrderedLog>,
         metrics: Arc<grove_telemetry::Metrics>,
     ) -> Result<Arc<Self>, LegError> {
-        let mut online = SmallVec::new();
+        let mut online = SmallVec::<[BackendId; 4]>::new();
         let mut members = Vec::with_capacity(specs.len());
         let mut failure = LegError::Lost("no server is configured".into());
         let mut bulk_insert_gate = false;
@@ -99,6 +102,20 @@ impl<W: World> Group<W> {
         let Some(&lead) = online.first() else {
             return Err(failure);
         };
+        let formed = MembershipChange {
+            epoch: FIRST_EPOCH,
+            lead: members[usize::from(lead.0)].spec.name.clone(),
+            online: online
+                .iter()
+                .map(|id| members[usize::from(id.0)].spec.name.clone())
+                .collect(),
+            cause: MembershipCause::Formed,
+        };
+        let not_logged = |error| LegError::Lost(format!("the recovery log does not take the group: {error}"));
+        let position = log.append(Entry::Membership(formed)).await.map_err(not_logged)?;
+        let commits = Arc::new(CommitsUnderWay::default());
+        // What an earlier process wrote has been committed before anything that comes now.
+        commits.sent(position);
         let order = Arc::new(Order::default());
         order.appoint(lead);
         Ok(Arc::new(Self {
@@ -107,10 +124,14 @@ impl<W: World> Group<W> {
             log,
             gates: Arc::default(),
             order,
-            commits: Arc::default(),
+            commits,
             restartable: DashMap::new(),
             members,
-            view: ArcSwap::from_pointee(View { epoch: 1, lead, online }),
+            view: ArcSwap::from_pointee(View {
+                epoch: FIRST_EPOCH,
+                lead,
+                online,
+            }),
             changing: Mutex::new(()),
             next_reader: AtomicUsize::new(0),
             next_place: AtomicU64::new(1),
@@ -189,6 +210,10 @@ impl<W: World> Group<W> {
     /// Name of a server.
     pub fn name(&self, id: BackendId) -> &str {
         &self.member(id).spec.name
+    }
+
+    fn names(&self, ids: &[BackendId]) -> Vec<String> {
+        ids.iter().map(|&id| self.name(id).to_owned()).collect()
     }
 
     pub(crate) fn bulk_inserts_need_a_gate(&self) -> bool {
@@ -306,9 +331,12 @@ impl<W: World> Group<W> {
         );
         let change = MembershipChange {
             epoch,
-            evicted: self.name(id).to_owned(),
-            reason: reason.to_owned(),
             lead: self.name(lead).to_owned(),
+            online: self.names(&self.view().online),
+            cause: MembershipCause::Evicted {
+                server: self.name(id).to_owned(),
+                reason: reason.to_owned(),
+            },
         };
         let log = Arc::clone(&self.log);
         tokio::spawn(async move {

@@ -5,6 +5,7 @@
 
 use crate::local_file::FilePart;
 use bytes::{Bytes, BytesMut};
+use grove_recovery_log::Origin;
 use grove_wire::{CapabilityFlags, Reply, ReplyShape};
 use std::future::Future;
 use std::sync::Arc;
@@ -33,6 +34,19 @@ pub struct Identity {
     pub connect_attributes: Vec<u8>,
     /// Grove's own id of the client connection; shown by `CONNECTION_ID()` where the account may set `pseudo_thread_id`.
     pub connection_id: u32,
+}
+
+impl Identity {
+    /// What the log keeps of it, to run its statements again. The password is not among it.
+    pub(crate) fn logged(&self) -> Origin {
+        Origin {
+            user: self.user.clone(),
+            capabilities: self.capabilities.0,
+            collation: self.collation,
+            schema: Bytes::copy_from_slice(&self.database),
+            connection_id: self.connection_id,
+        }
+    }
 }
 
 /// Why a leg cannot go on.

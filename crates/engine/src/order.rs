@@ -5,7 +5,9 @@
 //! from before it is sent to the lead until the last follower has executed it.
 
 use crate::io::BackendId;
+use grove_recovery_log::Position;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
@@ -87,9 +89,21 @@ impl Drop for Share {
 pub(crate) struct CommitsUnderWay {
     state: Mutex<(u64, BTreeMap<u64, ()>)>,
     ended: Notify,
+    newest_sent: AtomicU64,
 }
 
 impl CommitsUnderWay {
+    /// The unit at this position of the log is about to be committed on the lead, or is committed there already.
+    pub fn sent(&self, position: Position) {
+        self.newest_sent.fetch_max(position, Ordering::SeqCst);
+    }
+
+    /// The highest position for which [`Self::sent`] was called. A statement that has just completed on the lead may have waited for locks of
+    /// units up to there, and for none behind it.
+    pub fn newest_sent(&self) -> Position {
+        self.newest_sent.load(Ordering::SeqCst)
+    }
+
     pub fn begin(self: &Arc<Self>) -> CommitUnderWay {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 += 1;

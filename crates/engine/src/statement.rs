@@ -144,7 +144,8 @@ impl Body {
 
     pub(crate) fn logged(&self) -> StatementBody {
         match self {
-            Self::Query(query) | Self::Load { query, .. } => query.logged(),
+            Self::Query(query) => query.logged(),
+            Self::Load { query, .. } => StatementBody::LoadWithoutFile(query.payload.slice(query.text_at..)),
             Self::Execute {
                 prepared,
                 payload,
@@ -276,7 +277,7 @@ mod tests {
         let text = |body: StatementBody| match body {
             StatementBody::Text(text) => (text, Bytes::new()),
             StatementBody::Attributed { text, attributes } => (text, attributes),
-            StatementBody::Execute { .. } => panic!("not prepared"),
+            StatementBody::Execute { .. } | StatementBody::LoadWithoutFile(_) => panic!("a text"),
         };
         let none = Query::new(Bytes::from_static(b"\x03\x00\x01DO 1"), 3);
         let cases = [

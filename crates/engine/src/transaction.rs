@@ -6,9 +6,9 @@ use crate::gate::Hold;
 use crate::io::{BackendId, ClientReply, ReplySink};
 use crate::savepoints::Savepoints;
 use crate::state::Isolation;
-use crate::statement::Statement;
+use crate::statement::{Statement, set_last_insert_id};
 use bytes::Bytes;
-use grove_recovery_log::{LoggedStatement, WriteUnit};
+use grove_recovery_log::{LoggedStatement, Origin, Position, WriteUnit};
 use grove_sql::Analysis;
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
@@ -43,6 +43,8 @@ pub(crate) struct Transaction {
     pub lead: Option<BackendId>,
     /// It holds row locks that exist on the lead alone.
     pub locks_on_lead_only: bool,
+    /// The highest position whose COMMIT had been sent to the lead when its last statement completed there.
+    pub depends_on: Position,
 }
 
 impl Transaction {
@@ -63,6 +65,7 @@ impl Transaction {
             fate,
             lead: None,
             locks_on_lead_only: false,
+            depends_on: 0,
         }
     }
 
@@ -75,8 +78,9 @@ impl Transaction {
         undone.iter().for_each(|entry| entry.undone.set(warns));
     }
 
-    /// What commits: without what was taken back, whose words about the session go with the statement behind it.
-    pub fn write_unit(&self) -> WriteUnit {
+    /// What the log gets of it: what commits, without what was taken back, whose words about the session go with the statement behind it. `origin`
+    /// is its session's.
+    pub fn write_unit(&self, origin: Origin) -> WriteUnit {
         let (mut statements, mut context) = (Vec::new(), Vec::new());
         for executed in &self.entries {
             context.extend(executed.context.iter().cloned());
@@ -86,10 +90,22 @@ impl Transaction {
             statements.push(LoggedStatement {
                 body: executed.body.logged(),
                 context: std::mem::take(&mut context),
+                generated_id: executed.generated_id.unwrap_or(0),
                 outcome: executed.outcome.clone(),
             });
         }
-        WriteUnit { statements }
+        let state = self.opening.state.iter().map(|(_, payload)| payload.clone());
+        let insert_id = set_last_insert_id(self.opening.last_insert_id);
+        WriteUnit {
+            opening: state
+                .chain([insert_id])
+                .chain(self.opening.begin.iter().cloned())
+                .collect(),
+            had_temporary_tables: self.opening.has_temporary_tables,
+            origin,
+            depends_on: self.depends_on,
+            statements,
+        }
     }
 }
 

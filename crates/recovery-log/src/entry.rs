@@ -1,30 +1,83 @@
-//! What the log holds: write units with their context and the lead's results, DDL, membership changes.
+//! What the log holds: write units with their context and the lead's results, DDL, membership changes, named checkpoints.
 //!
 //! Entries carry the client's bytes, never SQL printed back from a syntax tree.
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::Position;
+
 /// One entry of the log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// What commits atomically.
     Unit(WriteUnit),
-    /// A statement that commits by itself and cannot share a transaction (DDL, account management).
-    Standalone(LoggedStatement),
+    /// A statement that commits by itself is about to be sent to the lead.
+    Intent(Intent),
+    /// A statement that commits by itself and cannot share a transaction (DDL, account management) has been executed.
+    Standalone(Standalone),
     /// A change of the group's membership.
     Membership(MembershipChange),
+    /// A place with a name, to come back to.
+    Checkpoint(Checkpoint),
 }
 
 /// A transaction with writes, or one autocommit write.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteUnit {
+    /// Whose session wrote it.
+    pub origin: Origin,
+    /// The highest position whose COMMIT had been sent to the lead when this unit's last statement completed there; 0 if none had
+    /// been. Two units of which neither depends on the other held all their locks at the same time, so they cannot conflict.
+    pub depends_on: Position,
+    /// What brings a fresh connection into the session's state at the unit's beginning and begins the transaction, as COM_QUERY payloads with the
+    /// command byte.
+    pub opening: Vec<Bytes>,
+    /// The session had temporary tables at that time, which a fresh connection lacks.
+    pub had_temporary_tables: bool,
     /// Statements in the order in which the lead executed them.
     pub statements: Vec<LoggedStatement>,
 }
 
+/// What was decided before the lead was asked: after a crash, servers may have executed it or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Whose session wants it.
+    pub origin: Origin,
+    /// The command.
+    pub body: StatementBody,
+    /// Session statements that precede it, as COM_QUERY payloads with the command byte.
+    pub context: Vec<Bytes>,
+}
+
+/// A statement that commits by itself, as every server has executed it. Entries before it and behind it do not pass it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standalone {
+    /// Whose session ran it.
+    pub origin: Origin,
+    /// Position of its [`Intent`].
+    pub intent: Position,
+    /// The statement and the lead's answer.
+    pub statement: LoggedStatement,
+}
+
+/// The session that a statement came from, as far as its connection decides what statements mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Account name on the servers.
+    pub user: String,
+    /// Capability flags of the client's connection, in the protocol's bits.
+    pub capabilities: u64,
+    /// Collation id that the client announced.
+    pub collation: u16,
+    /// Schema of the connection at its start, in the client's character set; empty for none.
+    pub schema: Bytes,
+    /// Grove's own id of the client connection. Statements that keep state on their connection (LOCK TABLES, XA) belong together by it.
+    pub connection_id: u32,
+}
+
 /// The command as the client sent it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatementBody {
     /// COM_QUERY payload without the command byte.
     Text(Bytes),
@@ -35,6 +88,8 @@ pub enum StatementBody {
         /// What the client sent between the command byte and the text.
         attributes: Bytes,
     },
+    /// COM_QUERY payload of a LOAD DATA LOCAL, without the command byte and without the client's file, which the log does not hold.
+    LoadWithoutFile(Bytes),
     /// A prepared statement's text and one execution's binary parameters.
     Execute {
         /// Statement text.
@@ -47,12 +102,14 @@ pub enum StatementBody {
 }
 
 /// One statement with everything that makes it give the same result again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedStatement {
     /// The command.
     pub body: StatementBody,
-    /// Session statements that precede it (schema, sql_mode, timestamp, seeds), as text.
+    /// Session statements that precede it (schema, sql_mode, timestamp, seeds), as COM_QUERY payloads with the command byte.
     pub context: Vec<Bytes>,
+    /// The first auto-increment value that the lead generated for it, to be forced with INSERT_ID; 0 if it generated none.
+    pub generated_id: u64,
     /// What the lead answered.
     pub outcome: Outcome,
 }
@@ -90,15 +147,36 @@ pub enum ResultOutcome {
     },
 }
 
-/// A server joined or left the group.
-#[derive(Clone, Debug)]
+/// An epoch begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MembershipChange {
     /// Epoch that begins with this change.
     pub epoch: u64,
-    /// Name of the server that left.
-    pub evicted: String,
-    /// Why.
-    pub reason: String,
-    /// Name of the lead of the new epoch.
+    /// Name of its lead.
     pub lead: String,
+    /// Names of the servers that are online in it, the lead among them.
+    pub online: Vec<String>,
+    /// Why it begins.
+    pub cause: MembershipCause,
+}
+
+/// Why an epoch begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MembershipCause {
+    /// Grove started with the servers that answered.
+    Formed,
+    /// A server left.
+    Evicted {
+        /// Its name.
+        server: String,
+        /// Why it had to.
+        reason: String,
+    },
+}
+
+/// A place in the log with a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// What operators call it.
+    pub name: String,
 }

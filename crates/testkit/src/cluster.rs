@@ -260,6 +260,11 @@ impl Cluster {
         Ok(victim)
     }
 
+    /// Where everything of it is: Grove's configuration and logs, the servers' data.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// The ends of the logs of Grove and of the servers.
     pub fn log_tails(&self, lines: usize) -> String {
         let mut text = format!("--- grove\n{}\n", tail(&self.directory.path().join("grove.log"), lines));

@@ -14,7 +14,7 @@ use crate::local_file::{LocalFile, send_whole};
 use crate::order::Share;
 use crate::statement::{Statement, asks_for_file, insert_id, outcome_of, query_payload, set_last_insert_id};
 use bytes::{Bytes, BytesMut};
-use grove_recovery_log::{Entry, LoggedStatement, Outcome, ResultOutcome};
+use grove_recovery_log::{Entry, Intent, LoggedStatement, Origin, Outcome, Position, ResultOutcome, Standalone};
 use grove_sql::{Class, TouchedTables};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +27,10 @@ pub(super) struct Broadcast<W: World> {
     pub state: Vec<Bytes>,
     /// The statement that sets clock and chance.
     pub clock: Vec<Bytes>,
+    /// The session, for the log.
+    pub origin: Origin,
+    /// Position of its intent in the log.
+    pub intent: Position,
     pub running: Arc<Running>,
     pub lead: Box<LegOf<W>>,
     pub followers: Vec<Box<LegOf<W>>>,
@@ -82,6 +86,15 @@ impl ReplySink for Pipe {
 }
 
 impl<W: World> Broadcast<W> {
+    /// What the log gets before the lead is asked.
+    pub fn intent(&self) -> Intent {
+        Intent {
+            origin: self.origin.clone(),
+            body: self.statement.body.logged(),
+            context: self.state.iter().chain(&self.clock).cloned().collect(),
+        }
+    }
+
     /// After a loss the lead has left the group, unless it is the last server.
     pub async fn carry_out(mut self, mut pipe: Pipe) -> Result<Done<W>, LostLead<W>> {
         let mut own = self.clock.clone();
@@ -166,6 +179,8 @@ impl<W: World> Broadcast<W> {
             statement,
             state,
             clock,
+            origin,
+            intent,
             lead,
             mut followers,
             ..
@@ -205,14 +220,22 @@ impl<W: World> Broadcast<W> {
         let logged = LoggedStatement {
             body: statement.body.logged(),
             context: state.into_iter().chain(clock).collect(),
+            generated_id: id,
             outcome,
         };
-        let appended = group.log.append(Entry::Standalone(logged)).await;
+        let executed = Standalone {
+            origin,
+            intent,
+            statement: logged,
+        };
+        let appended = group.log.append(Entry::Standalone(executed)).await;
         Done {
             insert_id: id,
             reply,
             legs,
-            logged: appended.map(|_| ()).map_err(|error| error.to_string()),
+            logged: appended
+                .map(|position| group.commits.sent(position))
+                .map_err(|error| error.to_string()),
         }
     }
 }

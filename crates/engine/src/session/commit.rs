@@ -7,7 +7,8 @@ use super::{LegOf, Session, Slot};
 use crate::error::SessionError;
 use crate::gate::Hold;
 use crate::group::Group;
-use crate::io::{BackendId, Discard, LegError, LegReply, World};
+use crate::io::{BackendId, Discard, Leg, LegError, LegReply, World};
+use crate::leg::OpenLeg;
 use crate::order::CommitUnderWay;
 use crate::statement::Body;
 use grove_recovery_log::{Entry, WriteUnit};
@@ -54,7 +55,7 @@ impl<W: World> Session<W> {
         self.evict_all_but(&holders);
         let commit = DecidedCommit {
             group: Arc::clone(&self.group),
-            unit: transaction.write_unit(),
+            unit: transaction.write_unit(self.identity.logged()),
             body,
             lead,
             legs,
@@ -91,12 +92,24 @@ impl<W: World> DecidedCommit<W> {
             mut legs,
             ..
         } = self;
-        if let Err(error) = group.log.append(Entry::Unit(unit)).await {
-            // Not decided: dropping the legs rolls the transaction back everywhere.
-            return Committed {
-                answer: Err(SessionError::Retry(error.to_string())),
-                legs: Vec::new(),
-            };
+        match group.log.append(Entry::Unit(unit)).await {
+            // Before the lead can release a lock.
+            Ok(position) => group.commits.sent(position),
+            // Dropping the legs rolls the transaction back everywhere. If it is in the log nevertheless, the next start of Grove will find it.
+            Err(error) if error.leaves_open() => {
+                return Committed {
+                    answer: Err(SessionError::Fatal(format!(
+                        "the outcome of the commit is not known: {error}"
+                    ))),
+                    legs: Vec::new(),
+                };
+            }
+            Err(error) => {
+                return Committed {
+                    answer: Err(SessionError::NotLogged(error)),
+                    legs: undo(legs).await,
+                };
+            }
         }
         let runs = legs.iter_mut().map(|leg| async {
             let mut sink = Discard;
@@ -107,6 +120,18 @@ impl<W: World> DecidedCommit<W> {
         group.metrics().commits.add(1);
         committed
     }
+}
+
+/// Rolls back what was not decided; the legs on which that is certain.
+async fn undo<L: Leg>(mut legs: Vec<Box<OpenLeg<L>>>) -> Vec<Box<OpenLeg<L>>> {
+    let rollback = Body::query(b"ROLLBACK");
+    let ends = legs.iter_mut().map(|leg| async {
+        let undone = leg.run(&[], &rollback, &mut Discard).await;
+        undone.is_ok_and(|reply| reply.reply.err().is_none()) && !leg.in_transaction
+    });
+    let mut ended = futures_util::future::join_all(ends).await.into_iter();
+    legs.retain(|_| ended.next().unwrap_or(false));
+    legs
 }
 
 /// A server that did not confirm is evicted: the unit is decided. The answer is the lead's if it confirmed.

@@ -279,12 +279,12 @@ impl<W: World> Session<W> {
         let unit = self
             .transaction
             .take()
-            .map(|transaction| transaction.write_unit())
+            .map(|transaction| transaction.write_unit(self.identity.logged()))
             .unwrap_or_default();
         let appended = self.group.log.append(Entry::Unit(unit)).await;
-        appended
-            .map(|_| ())
-            .map_err(|error| SessionError::Fatal(error.to_string()))
+        let position = appended.map_err(|error| SessionError::Fatal(error.to_string()))?;
+        self.group.commits.sent(position);
+        Ok(())
     }
 
     /// Waits until every follower has executed everything, and takes all legs back. While it waits the legs can still give way to others; only

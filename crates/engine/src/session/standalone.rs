@@ -16,6 +16,7 @@ use crate::local_file::{FilePart, LocalFile};
 use crate::order::Share;
 use crate::statement::Statement;
 use bytes::{Bytes, BytesMut};
+use grove_recovery_log::Entry;
 use grove_sql::{Class, Name};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -65,6 +66,7 @@ impl<W: World> Session<W> {
             let Some(broadcast) = self.broadcast(statement, lead, (share, Arc::clone(hold))) else {
                 continue;
             };
+            let broadcast = self.intend(broadcast).await?;
             let (pipe, mut messages) = mpsc::channel(MESSAGES_UNDER_WAY);
             // Not to be cut off with the session: a client may leave at any time.
             let broadcast = tokio::spawn(broadcast.carry_out(Pipe(pipe)));
@@ -111,6 +113,21 @@ impl<W: World> Session<W> {
         }
     }
 
+    /// The log learns what is about to be sent to the lead. If it cannot, nothing is sent.
+    async fn intend(&mut self, mut broadcast: Broadcast<W>) -> Result<Broadcast<W>, SessionError> {
+        match self.group.log.append(Entry::Intent(broadcast.intent())).await {
+            Ok(position) => {
+                broadcast.intent = position;
+                Ok(broadcast)
+            }
+            Err(error) => {
+                self.put_back(broadcast.followers);
+                self.put_back(vec![broadcast.lead]);
+                Err(SessionError::NotLogged(error))
+            }
+        }
+    }
+
     /// The statement with every leg, ready to go; `None` if the lead has left the group meanwhile.
     fn broadcast(
         &mut self,
@@ -134,6 +151,8 @@ impl<W: World> Session<W> {
             statement: statement.clone(),
             state: self.state.since(0).collect(),
             clock,
+            origin: self.identity.logged(),
+            intent: 0,
             running: Arc::clone(&self.running),
             lead: lead_leg,
             followers,

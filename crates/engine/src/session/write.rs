@@ -396,6 +396,7 @@ impl<W: World> Session<W> {
             transaction.len += statement.body.len();
             transaction.state_version = self.state.version();
             transaction.entries.push(Arc::clone(&executed));
+            transaction.depends_on = self.group.commits.newest_sent();
         }
         for slot in &self.slots {
             if let Slot::Away(handle) = slot {

@@ -11,6 +11,7 @@ mod client;
 mod faults;
 mod model;
 mod random;
+mod refusals;
 mod replay;
 mod scenario;
 mod statements;

@@ -1,4 +1,5 @@
-//! The log, executed one unit after the other on an empty server, must give the tables that the servers have.
+//! The log, executed one unit after the other on an empty server, must give the tables that the servers have: in the log's order, and in any
+//! other that its units allow by what they depend on.
 
 use crate::model::{Policy, Server};
 use crate::random::Random;
@@ -6,13 +7,23 @@ use crate::trace::{Detail, Trace};
 use crate::world::{SimulatedLeg, SimulatedWorld, Weather};
 use bytes::Bytes;
 use grove_engine::io::{BackendId, Discard, Leg, Servers, World};
-use grove_recovery_log::{Entry, LoggedStatement, MemoryLog, ResultOutcome, StatementBody};
+use grove_recovery_log::{Entry, LoggedStatement, MemoryLog, Position, ResultOutcome, StatementBody};
 use grove_wire::{Reply, ReplyShape, ResultEnd};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// In which order units are executed.
+#[derive(Clone, Copy, Debug)]
+pub enum Order {
+    /// The log's.
+    Logged,
+    /// Any in which a unit comes after what it depends on, drawn with this seed.
+    Permitted(u64),
+}
+
 /// Replays the whole log on a new server.
-pub async fn replay(log: &MemoryLog, policy: &Policy) -> Result<Arc<Server>, String> {
+pub async fn replay(log: &MemoryLog, order: Order, policy: &Policy) -> Result<Arc<Server>, String> {
     let policy = Policy {
         shuffles: 0,
         slowness: 0,
@@ -33,8 +44,13 @@ pub async fn replay(log: &MemoryLog, policy: &Policy) -> Result<Arc<Server>, Str
     let identity = Arc::new(crate::client::identity(0));
     let leg = world.servers().connect(BackendId(0), &identity).await;
     let mut replica = Replica(leg.map_err(|error| error.to_string())?);
-    for entry in log.recent().1 {
-        match entry {
+    let (first, entries) = log.recent();
+    let places = match order {
+        Order::Logged => (0..entries.len()).collect(),
+        Order::Permitted(seed) => permitted(first, &entries, Random::new(seed)),
+    };
+    for place in places {
+        match &entries[place] {
             Entry::Unit(unit) => {
                 replica.run(b"BEGIN").await?;
                 for statement in &unit.statements {
@@ -42,11 +58,41 @@ pub async fn replay(log: &MemoryLog, policy: &Policy) -> Result<Arc<Server>, Str
                 }
                 replica.run(b"COMMIT").await?;
             }
-            Entry::Standalone(statement) => replica.repeat(&statement).await?,
-            Entry::Membership(_) => {}
+            Entry::Standalone(standalone) => replica.repeat(&standalone.statement).await?,
+            Entry::Intent(_) | Entry::Membership(_) | Entry::Checkpoint(_) => {}
         }
     }
     Ok(server)
+}
+
+/// Entries that may be drawn next stand at most so far behind the first that is left.
+const WINDOW: usize = 24;
+
+/// Places of the entries in an order that their dependencies allow. What is no unit keeps its place among all others.
+fn permitted(first: Position, entries: &[Entry], mut random: Random) -> Vec<usize> {
+    let mut left: VecDeque<usize> = (0..entries.len()).collect();
+    let mut order = Vec::with_capacity(entries.len());
+    while let Some(&oldest) = left.front() {
+        let done_below = first + oldest as Position;
+        let ahead = left
+            .iter()
+            .take(WINDOW)
+            .take_while(|&&place| matches!(entries[place], Entry::Unit(_)));
+        let ready = |place: &usize| match &entries[*place] {
+            Entry::Unit(unit) => unit.depends_on < done_below,
+            _ => false,
+        };
+        let mut choices: Vec<usize> = ahead
+            .enumerate()
+            .filter(|(_, place)| ready(place))
+            .map(|(at, _)| at)
+            .collect();
+        if choices.is_empty() {
+            choices.push(0);
+        }
+        order.extend(left.remove(random.pick(&choices)));
+    }
+    order
 }
 
 struct Replica(SimulatedLeg);
@@ -56,6 +102,7 @@ impl Replica {
         let text = match &statement.body {
             StatementBody::Text(text)
             | StatementBody::Attributed { text, .. }
+            | StatementBody::LoadWithoutFile(text)
             | StatementBody::Execute { text, .. } => text.clone(),
         };
         let wanted = statement.outcome.results.last();

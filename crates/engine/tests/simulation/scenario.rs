@@ -5,6 +5,7 @@ use crate::client::{Client, Plan, Stop, Surroundings};
 use crate::faults::{self, Faults};
 use crate::model::{Policy, Power, Server};
 use crate::random::Random;
+use crate::refusals::RefusingLog;
 use crate::trace::{Detail, Trace};
 use crate::verdict;
 use crate::world::{SimulatedServers, SimulatedWorld, Weather};
@@ -78,6 +79,8 @@ impl Scenario {
         let settings = draw_settings(&mut random);
         let plan = Plan {
             upgrades: settings.read_committed == ReadCommitted::Upgrade,
+            // Drawn apart, so that all else of the seed stays as it is.
+            refusals: Random::new(seed ^ 0x0F11_D15C).pick(&[0, 0, 0, 0, 150]),
             ..Plan::draw(&mut random)
         };
         Self {
@@ -130,7 +133,8 @@ impl Scenario {
             weight: 1,
         });
         let settings = self.settings.clone();
-        let group = Group::form(world, specs.collect(), settings, log.clone(), Arc::default()).await;
+        let refusing = Arc::new(RefusingLog::new(log.clone(), self.plan.refusals, Random::new(1)));
+        let group = Group::form(world, specs.collect(), settings, refusing.clone(), Arc::default()).await;
         let group = group.unwrap();
         let around = Surroundings {
             group: Arc::clone(&group),
@@ -157,6 +161,7 @@ impl Scenario {
             let doing = around.board.notes().doing.clone();
             violations.push(format!("hangs: {doing:?}\n{}", waits(&doors)));
         } else if violations.is_empty() {
+            refusing.has_room();
             violations = verdict::check(&around, &doors, &log, &injured).await;
         }
         if !violations.is_empty() {

@@ -7,10 +7,10 @@ use crate::faults::Injured;
 use crate::model::Server;
 use crate::model::sql::Table;
 use crate::model::storage::Rows;
-use crate::replay::replay;
+use crate::replay::{Order, replay};
 use crate::statements;
 use crate::world::SimulatedServers;
-use grove_recovery_log::MemoryLog;
+use grove_recovery_log::{MemoryLog, OrderedLog as _};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,16 +58,17 @@ pub async fn check(around: &Surroundings, doors: &SimulatedServers, log: &Memory
         violations.extend(promises(around, &server.step(|state| state.storage.committed())));
     }
     if let (Some(first), true) = (online.first(), violations.is_empty()) {
-        violations.extend(replayed(first, log).await);
+        violations.extend(replayed(first, log, Order::Logged).await);
+        violations.extend(replayed(first, log, Order::Permitted(log.last_position())).await);
     }
     violations
 }
 
 /// The log alone must lead to the same rows.
-async fn replayed(server: &Arc<Server>, log: &MemoryLog) -> Option<String> {
-    let replica = match replay(log, &server.policy).await {
+async fn replayed(server: &Arc<Server>, log: &MemoryLog, order: Order) -> Option<String> {
+    let replica = match replay(log, order, &server.policy).await {
         Ok(replica) => replica,
-        Err(error) => return Some(format!("the log cannot be replayed: {error}")),
+        Err(error) => return Some(format!("the log cannot be replayed, {order:?}: {error}")),
     };
     let (wanted, found) = (
         server.step(|state| state.storage.committed()),
@@ -77,7 +78,7 @@ async fn replayed(server: &Arc<Server>, log: &MemoryLog) -> Option<String> {
     let table = Table::ALL.iter().find(differs)?;
     let (wanted, found) = (words(&wanted[table].0), words(&found[table].0));
     Some(format!(
-        "the log leads to another {}:\n   {wanted}\n   {found}",
+        "the log leads to another {}, {order:?}:\n   {wanted}\n   {found}",
         table.name()
     ))
 }

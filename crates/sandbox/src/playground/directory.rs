@@ -1,12 +1,15 @@
 //! The directory of a playground: who owns it, and where things are in it.
 //!
 //! A locked file says that a playground runs here, and its existence says that the directory is a playground's, whose
-//! servers' data may be removed. Directories named like a server's that no playground made are never touched.
+//! servers' data and recovery log may be removed. Directories of these names that no playground made are never touched.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::SandboxError;
+
+/// Grove's recovery log, inside the playground's directory.
+pub(crate) const RECOVERY_LOG: &str = "recovery-log";
 
 /// A directory that belongs to this process.
 #[derive(Debug)]
@@ -22,8 +25,8 @@ impl Directory {
         fs::create_dir_all(path).map_err(SandboxError::io("create", path))?;
         let path = path.canonicalize().map_err(SandboxError::io("resolve", path))?;
         let lock_file = path.join("playground.lock");
-        let servers = servers(&path)?;
-        if let Some(foreign) = servers.first()
+        let data = data(&path)?;
+        if let Some(foreign) = data.first()
             && !lock_file.exists()
         {
             return Err(SandboxError::Refused(format!(
@@ -45,8 +48,8 @@ impl Directory {
         }
         let directory = Self { path, _lock: lock };
         directory.forget();
-        for server in servers {
-            fs::remove_dir_all(&server).map_err(SandboxError::io("remove", &server))?;
+        for old in data {
+            fs::remove_dir_all(&old).map_err(SandboxError::io("remove", &old))?;
         }
         Ok(directory)
     }
@@ -84,17 +87,17 @@ pub(crate) fn socket(directory: &Path) -> PathBuf {
     directory.join("playground.sock")
 }
 
-/// The directories of servers: `db` and a number.
-fn servers(path: &Path) -> Result<Vec<PathBuf>, SandboxError> {
+/// The directories of servers, `db` and a number, and that of the recovery log, which belongs to their data.
+fn data(path: &Path) -> Result<Vec<PathBuf>, SandboxError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path).map_err(SandboxError::io("read", path))? {
         let entry = entry.map_err(SandboxError::io("read", path))?;
-        let is_server = entry
-            .file_name()
+        let name = entry.file_name();
+        let is_server = name
             .to_str()
             .and_then(|name| name.strip_prefix("db"))
             .is_some_and(|number| number.parse::<usize>().is_ok());
-        if is_server {
+        if is_server || name == RECOVERY_LOG {
             found.push(entry.path());
         }
     }

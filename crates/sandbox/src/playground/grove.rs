@@ -16,6 +16,8 @@ use crate::{SandboxError, accounts, template};
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Time that open transactions have when the playground stops; a person waits for it.
 const DRAIN_MS: u64 = 2000;
+/// A playground is small; it need not reserve as much as a production server.
+const SEGMENT_BYTES: u64 = 16 << 20;
 /// How long Grove may take to end before it is killed; longer than its drain.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// The line that `proxyd run` prints when it accepts clients.
@@ -120,5 +122,9 @@ fn configuration(listen: SocketAddr, admin: SocketAddr, servers: &[Server]) -> S
         accounts::APP_PASSWORD
     ));
     text.push_str(&format!("timeouts:\n  drain_ms: {DRAIN_MS}\n"));
+    text.push_str(&format!(
+        "recovery_log:\n  directory: {}\n  segment_bytes: {SEGMENT_BYTES}\n",
+        super::directory::RECOVERY_LOG
+    ));
     text
 }

@@ -5,8 +5,8 @@
 //! looked at. Everything ends with the supervisor, also when that gets SIGKILL.
 //!
 //! What the directory holds: `playground.json` (see [`Description`]; there while the playground runs),
-//! `proxy-config.yaml` and `grove.log` (Grove's), `db1`, `db2`, … (one server each), `playground.sock` (where
-//! [`restart`] asks) and `playground.lock` (who owns the directory).
+//! `proxy-config.yaml` and `grove.log` (Grove's), `recovery-log`, `db1`, `db2`, … (one server each),
+//! `playground.sock` (where [`restart`] asks) and `playground.lock` (who owns the directory).
 //!
 //! Invariants: two playgrounds never share a directory; a start never takes over data of an earlier one, because after
 //! a kill the servers may differ, and Grove would then keep different servers different. Deliberately absent: a new

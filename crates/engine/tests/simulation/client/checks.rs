@@ -27,6 +27,7 @@ impl Client {
     pub(super) fn allow(&self, sql: &Sql, answer: &Answer) -> Result<(), Stop> {
         match answer {
             Answer::Error(1213 | 1205, _) => Ok(()),
+            Answer::Error(1180, _) if self.plan.refusals > 0 => Ok(()),
             Answer::Error(1317, _) if self.plan.kills > 0 && !matches!(sql, Sql::Commit) => Ok(()),
             Answer::Error(1412, _) if self.plan.truncates && !matches!(sql, Sql::Commit) => Ok(()),
             Answer::Error(1062 | 1467, _) if sql.is_write() => Ok(()),

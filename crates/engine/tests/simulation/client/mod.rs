@@ -77,6 +77,8 @@ pub struct Plan {
     pub truncates: bool,
     /// Nearly nothing but writes, without a pause.
     pub storms: bool,
+    /// How many of 1000 commits the recovery log refuses.
+    pub refusals: u64,
 }
 
 impl Plan {
@@ -88,6 +90,7 @@ impl Plan {
             kills: random.pick(&[0, 0, 0, 50]),
             varies_sessions: random.chance(300),
             upgrades: false,
+            refusals: 0,
             truncates: random.chance(250),
             storms: random.chance(300),
         }
