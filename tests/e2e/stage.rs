@@ -148,7 +148,7 @@ impl Notes {
     fn expect_same(&self, through: &Self) {
         for (index, line) in self.lines.iter().enumerate() {
             let theirs = through.lines.get(index);
-            let before = self.lines[index.saturating_sub(6)..index].join("\n");
+            let before = self.lines[index.saturating_sub(90)..index].join("\n");
             assert!(
                 theirs == Some(line),
                 "after\n{before}\na server says\n  {line}\nand Grove says\n  {}",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grove_testkit::equality::assert_servers_equal;
+use grove_testkit::equality::{assert_servers_equal, compare_online};
 use grove_testkit::{Cluster, ClusterOptions, Kind};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -244,6 +244,52 @@ async fn what_a_savepoint_takes_back_is_not_executed_late_on_mariadb() {
 #[tokio::test]
 async fn what_a_savepoint_takes_back_is_not_executed_late_on_mysql() {
     what_a_savepoint_takes_back(Kind::MySql).await;
+}
+
+/// A key that the client itself brings is not forced on followers, where the next row that wants one would take it: a routine's, or a
+/// client's once the follower leads.
+async fn a_key_of_the_clients_own(kind: Kind) {
+    let cluster = Cluster::start(kind, 3, PROXYD).await.unwrap();
+    let mut conn = Place::of(&cluster).client().await;
+    let statements = [
+        "CREATE TABLE k (id INT AUTO_INCREMENT PRIMARY KEY, v INT)",
+        "CREATE TABLE l (id INT AUTO_INCREMENT PRIMARY KEY, v INT)",
+        "CREATE PROCEDURE p() INSERT INTO l (v) VALUES (1), (2)",
+        "INSERT INTO l (v) VALUES (0)",
+        "INSERT INTO k VALUES (100, 1)",
+        "CALL p()",
+        "SET @id = 200",
+        "BEGIN",
+        "INSERT INTO k (v, id) VALUES (1, @id)",
+        "COMMIT",
+        "CALL p()",
+    ];
+    run(&mut conn, &statements).await;
+    conn.exec_drop("INSERT INTO k (id, v) VALUES (?, ?)", (300, 3))
+        .await
+        .unwrap();
+    run(&mut conn, &["CALL p()", "INSERT INTO k VALUES (400, 4)"]).await;
+    assert_servers_equal(&cluster).await;
+    assert_all_online(&cluster).await;
+    cluster.lead().await.unwrap().kill().await;
+    run(
+        &mut conn,
+        &["INSERT INTO l (v) VALUES (7)", "INSERT INTO k (v) VALUES (7)"],
+    )
+    .await;
+    assert_eq!(one(&mut conn, "SELECT MAX(id) FROM k").await, "401");
+    let compared = compare_online(&cluster).await.unwrap();
+    assert!(compared.differences.is_empty(), "{:?}", compared.differences);
+}
+
+#[tokio::test]
+async fn a_key_of_the_clients_own_is_used_once_on_mariadb() {
+    a_key_of_the_clients_own(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn a_key_of_the_clients_own_is_used_once_on_mysql() {
+    a_key_of_the_clients_own(Kind::MySql).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 use crate::interrupt::{Kill, Running};
 use crate::io::{BackendId, Collect, Discard, Leg, LegError, LegReply, ReplySink};
 use crate::local_file::send_whole;
+use crate::on_server::{OnServer, types_that_matter};
 use crate::statement::{Body, asks_for_file};
 use crate::value;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -34,8 +35,8 @@ pub(crate) struct OpenLeg<L: Leg> {
     pub used_at: Duration,
     leg: L,
     gone: CancellationToken,
-    /// Grove's statement ids to the server's.
-    prepared: HashMap<u32, u32>,
+    /// Grove's statement ids to what the server has.
+    prepared: HashMap<u32, OnServer>,
 }
 
 impl<L: Leg> OpenLeg<L> {
@@ -175,10 +176,10 @@ impl<L: Leg> OpenLeg<L> {
 
     /// Tells the server to forget a statement; it does not answer.
     pub async fn close_statement(&mut self, id: u32) -> Result<(), LegError> {
-        let Some(server_id) = self.prepared.remove(&id) else {
+        let Some(known) = self.prepared.remove(&id) else {
             return Ok(());
         };
-        self.leg.send(&[close_payload(server_id)]).await
+        self.leg.send(&[close_payload(known.id)]).await
     }
 
     /// Runs a command about a prepared statement, made for the server's id of it; `None` if the statement is not known there.
@@ -190,7 +191,7 @@ impl<L: Leg> OpenLeg<L> {
         sink: &mut S,
     ) -> Result<Option<LegReply>, LegError> {
         match self.prepared.get(&id) {
-            Some(&server_id) => self.command(command(server_id), shape, sink).await.map(Some),
+            Some(known) => self.command(command(known.id), shape, sink).await.map(Some),
             None => Ok(None),
         }
     }
@@ -214,7 +215,7 @@ impl<L: Leg> OpenLeg<L> {
     pub async fn prepare<S: ReplySink>(&mut self, id: u32, text: &[u8], sink: &mut S) -> Result<LegReply, LegError> {
         let reply = self.command(prepare_payload(text), ReplyShape::Prepare, sink).await?;
         if let ResultEnd::Prepared { statement_id, .. } = reply.reply.last() {
-            self.prepared.insert(id, *statement_id);
+            self.prepared.insert(id, OnServer::new(*statement_id));
         }
         Ok(reply)
     }
@@ -237,6 +238,14 @@ impl<L: Leg> OpenLeg<L> {
                 payload,
                 long_data,
             } => {
+                let types = types_that_matter(prepared, payload, capabilities);
+                if self
+                    .prepared
+                    .get_mut(&prepared.id)
+                    .is_some_and(|known| !known.takes(&types))
+                {
+                    self.close_statement(prepared.id).await?;
+                }
                 if !self.prepared.contains_key(&prepared.id) {
                     // The text's meaning may depend on the prelude (default schema), so the prelude goes first.
                     Box::pin(self.send_prelude(prelude)).await?;
@@ -247,12 +256,12 @@ impl<L: Leg> OpenLeg<L> {
                         return Ok(reply);
                     }
                 }
-                let server_id = self
-                    .prepared
-                    .get(&prepared.id)
-                    .copied()
-                    .unwrap_or_default()
-                    .to_le_bytes();
+                let known = self.prepared.get_mut(&prepared.id);
+                let known =
+                    known.ok_or_else(|| LegError::Protocol("a statement that was prepared is not known".into()))?;
+                // Those of the first execution.
+                known.takes(&types);
+                let server_id = known.id.to_le_bytes();
                 for (parameter, data) in long_data.iter() {
                     let mut command = BytesMut::with_capacity(data.len() + 7);
                     command.put_u8(COM_STMT_SEND_LONG_DATA);

@@ -15,6 +15,7 @@ mod interrupt;
 mod leg;
 mod local_file;
 mod member;
+mod on_server;
 mod order;
 mod savepoints;
 mod session;

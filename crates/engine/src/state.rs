@@ -175,10 +175,18 @@ impl SessionState {
         self.record_payload(StateKey::MultiStatements, command);
     }
 
-    /// INSERT_ID is for one statement: a leg that is told later must not use it once more.
+    /// A key was generated: INSERT_ID is for one statement, and LAST_INSERT_ID() has changed, so a leg that is told later must be told neither.
     pub fn forget_used_insert_id(&mut self) {
-        let used = |key: &StateKey| matches!(key, StateKey::Variable(name) if name == b"insert_id");
+        let names: [&[u8]; 3] = [b"insert_id", b"last_insert_id", b"identity"];
+        let used = |key: &StateKey| matches!(key, StateKey::Variable(name) if names.contains(&name.as_slice()));
         self.entries.retain(|(_, key, _)| !used(key));
+    }
+
+    /// LAST_INSERT_ID() has changed on one leg only; the others will be told.
+    pub fn record_insert_id(&mut self, id: u64) {
+        self.last_insert_id = id;
+        self.insert_id_doubt = InsertIdDoubt::None;
+        self.record_payload(StateKey::Variable(b"last_insert_id".to_vec()), set_last_insert_id(id));
     }
 
     pub fn forget_prepared(&mut self, name: &[u8]) {

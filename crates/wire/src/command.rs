@@ -174,6 +174,23 @@ pub struct StmtExecute {
 }
 
 impl StmtExecute {
+    /// Type and sign (the high byte is 0x80 for unsigned integers) of each of the statement's own parameters; nothing if the payload says none.
+    pub fn parameter_types<'a>(
+        &self,
+        payload: &'a [u8],
+        capabilities: CapabilityFlags,
+    ) -> impl Iterator<Item = u16> + use<'a> {
+        let mut reader = Reader::new(payload.get(self.own_types.clone()).unwrap_or_default());
+        let named = capabilities.contains(CapabilityFlags::QUERY_ATTRIBUTES);
+        std::iter::from_fn(move || {
+            let code = reader.u16("parameter type").ok()?;
+            if named {
+                reader.lenenc_bytes("parameter name").ok()?;
+            }
+            Some(code)
+        })
+    }
+
     /// Reads a payload (with its command byte) for a statement of `params` parameters.
     pub fn parse(payload: &[u8], params: u16, capabilities: CapabilityFlags) -> Result<Self, WireError> {
         let mut reader = Reader::new(payload);

@@ -4,7 +4,7 @@ use super::{Session, Slot};
 use crate::error::SessionError;
 use crate::io::{BackendId, LegError, World};
 use crate::state::InsertIdDoubt;
-use crate::statement::{Statement, insert_id, set_last_insert_id};
+use crate::statement::{Body, Statement, insert_id, set_last_insert_id};
 use crate::value::Answer;
 use bytes::Bytes;
 use grove_recovery_log::Outcome;
@@ -77,10 +77,14 @@ impl<W: World> Session<W> {
         outcome: &Outcome,
     ) -> Result<Option<u64>, SessionError> {
         let reported = Some(insert_id(outcome)).filter(|&id| id > 0 && forces_insert_id(statement));
-        if !reports_may_mislead(statement) {
-            return Ok(reported);
-        }
         let lost = || SessionError::Retry("the lead was lost while its generated id was asked for".into());
+        if !reports_may_mislead(statement) {
+            let doubtful = reported.filter(|&id| may_be_explicit(statement, id));
+            let Some(id) = doubtful else { return Ok(reported) };
+            let answer = self.ask(lead, LAST_INSERT_ID).await.ok_or_else(lost)?;
+            let generated = answer.first().and_then(number);
+            return Ok(doubtful.filter(|_| generated == Some(id)));
+        }
         if reported.is_some() || reports_no_insert_id(statement) {
             let answer = self.ask(lead, LAST_INSERT_ID).await;
             let generated = answer
@@ -92,6 +96,24 @@ impl<W: World> Session<W> {
             }
         }
         self.restore_insert_id(lead).await.map(|()| None).map_err(|_| lost())
+    }
+
+    /// A statement of several rows failed on the lead. It has taken its rows back, but LAST_INSERT_ID() tells the first key that it had generated.
+    pub(super) async fn note_insert_id_of_failed(&mut self, lead: BackendId, statement: &Statement, alone: bool) {
+        let flags = &statement.analysis.flags;
+        let has_several_rows = flags.multi_row_insert || flags.insert_select || statement.body.is_bulk();
+        let is_load = statement.analysis.class == Class::Write(WriteKind::LoadData);
+        if !forces_insert_id(statement) || flags.uses_last_insert_id || !(has_several_rows || is_load) {
+            return;
+        }
+        // The question would clear them.
+        self.keep_warnings(lead, alone).await;
+        // If the lead is lost here, nobody knows of it, on any server.
+        let answer = self.ask(lead, LAST_INSERT_ID).await;
+        let id = answer.as_deref().and_then(|row| number(row.first()?));
+        if let Some(id) = id.filter(|&id| id > 0 && id != self.state.last_insert_id) {
+            self.state.record_insert_id(id);
+        }
     }
 
     /// Nothing was generated: what the session knew before the statement is true again on the lead.
@@ -111,6 +133,48 @@ impl<W: World> Session<W> {
             self.state.insert_id_doubt = InsertIdDoubt::Reply;
         }
     }
+}
+
+/// Whether the lead must be asked what a statement generated, which clears its warnings there.
+pub(super) fn must_be_asked_about(statement: &Statement, outcome: &Outcome) -> bool {
+    let id = insert_id(outcome);
+    reports_may_mislead(statement) || (id > 0 && forces_insert_id(statement) && may_be_explicit(statement, id))
+}
+
+/// Whether a statement may itself have brought the key that it reports. If that were forced on a follower, it would not be used there, but by
+/// the next row that wants one: of a routine, for example, or of a client's after the follower has become the lead. True more often than need be.
+fn may_be_explicit(statement: &Statement, id: u64) -> bool {
+    let analysis = &statement.analysis;
+    if analysis.flags.uses_last_insert_id {
+        // It changes what would be asked for.
+        return false;
+    }
+    if analysis.flags.insert_select || !analysis.user_variables_read.is_empty() {
+        return true;
+    }
+    let digits = id.to_string();
+    if contains(statement.body.text(), digits.as_bytes()) {
+        return true;
+    }
+    let Body::Execute { payload, long_data, .. } = &statement.body else {
+        return false;
+    };
+    let binary = id.to_le_bytes();
+    // A parameter has as many bytes as its type says.
+    let width = match id {
+        0..=0xFF => 1,
+        0x100..=0xFFFF => 2,
+        0x1_0000..=0xFFFF_FFFF => 4,
+        _ => 8,
+    };
+    contains(payload, &binary[..width])
+        || contains(payload, digits.as_bytes())
+        || contains(payload, &(id as f64).to_le_bytes())
+        || long_data.iter().any(|(_, data)| contains(data, digits.as_bytes()))
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// LOAD DATA and INSERT .. RETURNING report no id, and an upsert of several rows reports one whether it generated it or not. (A single row that was updated is the row with the reported key: if

@@ -393,21 +393,17 @@ impl<W: World> Session<W> {
     }
 
     /// Keeps the answer to SHOW WARNINGS before a COMMIT clears it.
-    pub(super) async fn keep_warnings(&mut self, backend: BackendId) {
+    pub(super) async fn keep_warnings(&mut self, backend: BackendId, alone: bool) {
         let Slot::Mine(leg) = self.slot(backend) else { return };
         let mut collect = Collect::default();
         if let Ok(mut reply) = leg.run(&[], &Body::query(b"SHOW WARNINGS"), &mut collect).await {
-            // To the client the statement was not in a transaction.
             let capabilities = self.identity.capabilities;
+            // To the client a statement alone was not in a transaction.
+            let hidden = if alone { StatusFlags::IN_TRANS } else { StatusFlags(0) };
             value::frames_mut(&mut collect.bytes)
                 .filter(|frame| frame.get(4) == Some(&0xFE) && frame.len() == 9)
-                .for_each(|eof| patch_status(eof, StatusFlags(0), StatusFlags::IN_TRANS, capabilities));
-            patch_status(
-                &mut reply.last_frame,
-                StatusFlags(0),
-                StatusFlags::IN_TRANS,
-                capabilities,
-            );
+                .for_each(|eof| patch_status(eof, StatusFlags(0), hidden, capabilities));
+            patch_status(&mut reply.last_frame, StatusFlags(0), hidden, capabilities);
             self.warnings = Some(LegReplyBytes {
                 frames: collect.bytes,
                 last_frame: reply.last_frame,

@@ -1,6 +1,6 @@
 //! Writes: the lead executes first and decides the order, followers execute what it answered.
 
-use super::insert_id::{reports_may_mislead, reports_no_insert_id};
+use super::insert_id::{must_be_asked_about, reports_may_mislead, reports_no_insert_id};
 use super::writers::Readiness;
 use super::{Session, Slot};
 use crate::error::SessionError;
@@ -149,12 +149,13 @@ impl<W: World> Session<W> {
                 let is_half_done = statement.may_fail_half_way() && !by_chance;
                 if alone {
                     // What ends the transaction clears them.
-                    self.keep_warnings(lead).await;
+                    self.keep_warnings(lead, alone).await;
                 } else if statement.may_fail_half_way() && by_chance {
                     // No other server would stop at the same row.
                     let reason = "a bulk execution was stopped after some of its rows";
                     return Err(SessionError::Retry(reason.into()));
                 }
+                self.note_insert_id_of_failed(lead, statement, alone).await;
                 if alone && !is_half_done {
                     fate.abandon();
                     if reports_may_mislead(statement) {
@@ -178,8 +179,8 @@ impl<W: World> Session<W> {
                 });
             }
             let warnings = reply.reply.ok().map_or(0, |ok| ok.warnings);
-            if warnings > 0 && (alone || reports_may_mislead(statement)) {
-                self.keep_warnings(lead).await;
+            if warnings > 0 && (alone || must_be_asked_about(statement, &outcome)) {
+                self.keep_warnings(lead, alone).await;
             }
             let still_open = outcome.in_transaction;
             let generated_id = self.generated_id(lead, statement, &outcome).await?;
