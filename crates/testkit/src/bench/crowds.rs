@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::net::TcpStream;
-use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use super::target::Target;
-use super::usage;
+use super::{tls_login, usage};
+use crate::RawClient;
 use crate::raw_client::Login;
-use crate::{RawClient, accounts};
 
 /// Logins of a storm, and how many are under way at a time.
 const LOGINS: u32 = 2000;
@@ -51,7 +50,7 @@ pub(super) async fn measure(target: &Target, speaks_tls: bool) -> anyhow::Result
         watched(target, format!("{SILENT} connections without a byte"), silent(target)).await?,
     ];
     if speaks_tls {
-        let what = format!("{LOGINS} logins over TLS and a query, {AT_A_TIME} at a time");
+        let what = format!("{LOGINS} logins over TLS with caching_sha2_password and a query, {AT_A_TIME} at a time");
         crowds.insert(1, watched(target, what, storm_over_tls(target)).await?);
     }
     Ok(crowds)
@@ -78,14 +77,33 @@ async fn watched(
 
 async fn storm(target: &Target) -> anyhow::Result<()> {
     let address = target.address;
+    repeated(move || async move {
+        RawClient::login(address, &Login::app()).await?.query("DO 1").await?;
+        Ok(())
+    })
+    .await
+}
+
+async fn storm_over_tls(target: &Target) -> anyhow::Result<()> {
+    let (address, connector) = (target.address, tls_login::connector()?);
+    repeated(move || {
+        let connector = connector.clone();
+        async move { tls_login::login(address, &connector).await }
+    })
+    .await
+}
+
+/// All logins of a storm.
+async fn repeated<F>(login: impl Fn() -> F + Clone + Send + 'static) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>> + Send,
+{
     let mut clients = JoinSet::new();
     for _ in 0..AT_A_TIME {
+        let login = login.clone();
         clients.spawn(async move {
             for _ in 0..LOGINS / AT_A_TIME {
-                RawClient::login(address, &Login::app())
-                    .await?
-                    .query("SELECT 1")
-                    .await?;
+                login().await?;
             }
             anyhow::Ok(())
         });
@@ -93,36 +111,6 @@ async fn storm(target: &Target) -> anyhow::Result<()> {
     while let Some(client) = clients.join_next().await {
         client??;
     }
-    Ok(())
-}
-
-/// By MariaDB's load generator, which opens a connection for every query when it is told to.
-async fn storm_over_tls(target: &Target) -> anyhow::Result<()> {
-    let output = Command::new("mariadb-slap")
-        .args([
-            "--no-defaults",
-            "--ssl",
-            "--skip-ssl-verify-server-cert",
-            "--protocol=tcp",
-            "--silent",
-        ])
-        .args(["-h", "127.0.0.1", "-P", &target.address.port().to_string()])
-        .args(["-u", accounts::APP_USER, &format!("-p{}", accounts::APP_PASSWORD)])
-        .args([
-            "--create-schema",
-            accounts::APP_DATABASE,
-            "--no-drop",
-            "--query",
-            "SELECT 1",
-            "--detach=1",
-        ])
-        .arg(format!("--concurrency={AT_A_TIME}"))
-        .arg(format!("--number-of-queries={LOGINS}"))
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("run mariadb-slap")?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod sample;
 mod sysbench;
 mod table;
 mod target;
+mod tls_login;
 mod usage;
 
 use std::path::{Path, PathBuf};
