@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use grove_testkit::equality::{assert_servers_equal, compare_online};
-use grove_testkit::{Cluster, ClusterOptions, Kind};
+use grove_testkit::{Cluster, ClusterOptions, Kind, Random};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
@@ -268,7 +268,22 @@ async fn a_key_of_the_clients_own(kind: Kind) {
     conn.exec_drop("INSERT INTO k (id, v) VALUES (?, ?)", (300, 3))
         .await
         .unwrap();
-    run(&mut conn, &["CALL p()", "INSERT INTO k VALUES (400, 4)"]).await;
+    run(
+        &mut conn,
+        &[
+            "CALL p()",
+            "INSERT INTO k (v) VALUES (5)",
+            "INSERT INTO k VALUES (400, 4)",
+        ],
+    )
+    .await;
+    // Also where a connection is new: each is closed by its server, as after a wait_timeout.
+    for server in cluster.servers() {
+        let cut = cluster.cut_a_connection(server, &mut Random::new(1)).await.unwrap();
+        assert!(cut.is_some(), "{} has no connection of the client", server.name());
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(one(&mut conn, "SELECT LAST_INSERT_ID()").await, "301");
     assert_servers_equal(&cluster).await;
     assert_all_online(&cluster).await;
     cluster.lead().await.unwrap().kill().await;

@@ -82,8 +82,7 @@ impl<W: World> Follower<W> {
         }
         *share = None;
         self.passed_over.extend(executed.context.iter().cloned());
-        self.passed_over
-            .extend(executed.last_insert_id().map(set_last_insert_id));
+        self.passed_over.extend(executed.last_insert_id.map(set_last_insert_id));
         self.executed += 1;
         true
     }

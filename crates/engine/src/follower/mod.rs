@@ -21,7 +21,7 @@ use crate::io::{BackendId, Identity, LegError, Servers, World};
 use crate::leg::OpenLeg;
 use crate::order::Share;
 use crate::state::StateKey;
-use crate::statement::{Body, insert_id};
+use crate::statement::Body;
 use again::open_leg;
 use bytes::Bytes;
 use grove_recovery_log::Outcome;
@@ -39,6 +39,8 @@ pub(crate) struct Executed {
     pub context: Vec<Bytes>,
     /// The first auto-increment value that the lead generated for it.
     pub generated_id: Option<u64>,
+    /// LAST_INSERT_ID() after it, if it changes that.
+    pub last_insert_id: Option<u64>,
     /// Whether the answer hides `generated_id`, so that a follower must be asked for its own.
     pub reports_no_insert_id: bool,
     /// Whether `context` sets the clock. If not, the clock is the client's own, or nothing was said about it.
@@ -80,12 +82,6 @@ impl Executed {
     /// Whether it need not be executed any more.
     pub fn is_gone(&self) -> bool {
         self.can_be_undone && self.is_undone() && !self.undone.in_part.load(Ordering::SeqCst)
-    }
-
-    /// LAST_INSERT_ID() after it, if it changes that.
-    fn last_insert_id(&self) -> Option<u64> {
-        self.generated_id
-            .or(Some(insert_id(&self.outcome)).filter(|&id| id > 0))
     }
 }
 

@@ -78,6 +78,7 @@ impl<W: World> Session<W> {
                                     body: statement.body.clone(),
                                     context: Vec::new(),
                                     generated_id: None,
+                                    last_insert_id: None,
                                     reports_no_insert_id: false,
                                     sets_clock: false,
                                     lead: backend,

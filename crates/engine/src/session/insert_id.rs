@@ -135,6 +135,14 @@ impl<W: World> Session<W> {
     }
 }
 
+/// LAST_INSERT_ID() after a statement that the lead answered with OK, if it changes that. A key that the client brought is reported, and changes nothing.
+pub(super) fn last_insert_id(statement: &Statement, generated_id: Option<u64>, outcome: &Outcome) -> Option<u64> {
+    match forces_insert_id(statement) && !statement.analysis.flags.uses_last_insert_id {
+        true => generated_id,
+        false => Some(insert_id(outcome)).filter(|&id| id > 0),
+    }
+}
+
 /// Whether the lead must be asked what a statement generated, which clears its warnings there.
 pub(super) fn must_be_asked_about(statement: &Statement, outcome: &Outcome) -> bool {
     let id = insert_id(outcome);

@@ -1,6 +1,6 @@
 //! Writes: the lead executes first and decides the order, followers execute what it answered.
 
-use super::insert_id::{must_be_asked_about, reports_may_mislead, reports_no_insert_id};
+use super::insert_id::{last_insert_id, must_be_asked_about, reports_may_mislead, reports_no_insert_id};
 use super::writers::Readiness;
 use super::{Session, Slot};
 use crate::error::SessionError;
@@ -10,7 +10,7 @@ use crate::local_file::{FilePart, FileSender, LocalFile};
 use crate::order::Share;
 use crate::settings::ReadCommitted;
 use crate::state::{Isolation, StateKey};
-use crate::statement::{Statement, asks_for_file, insert_id, outcome_of, query_payload, set_last_insert_id};
+use crate::statement::{Statement, asks_for_file, outcome_of, query_payload, set_last_insert_id};
 use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
 use grove_recovery_log::{Outcome, ResultOutcome};
@@ -188,11 +188,8 @@ impl<W: World> Session<W> {
                 transaction.note_savepoint(&statement.analysis, warnings > 0);
             }
             fate.survived();
-            let known_id = match reports_may_mislead(statement) {
-                true => generated_id.unwrap_or(0),
-                false => insert_id(&outcome),
-            };
-            self.note_insert_id(known_id);
+            let known_id = last_insert_id(statement, generated_id, &outcome);
+            self.note_insert_id(known_id.unwrap_or(0));
             if only_locks_what_is_free(statement) {
                 // Followers may find other rows free. The lead's locks alone decide the order, and nothing is written here.
                 if let Some(transaction) = &mut self.transaction {
@@ -384,6 +381,7 @@ impl<W: World> Session<W> {
             body: statement.body.clone(),
             context: context.all(),
             generated_id,
+            last_insert_id: last_insert_id(statement, generated_id, &outcome),
             reports_no_insert_id: reports_no_insert_id(statement),
             sets_clock: !self.state.client_sets_clock,
             lead,
