@@ -1,6 +1,6 @@
 //! The recovery log that the configuration names: in a directory, or in memory.
 //!
-//! Nothing is replayed from it yet, so no server needs any of it and the configured limits alone decide what is kept.
+//! What the servers need of it, the engine tells; without a directory nothing can be replayed, and a server that is lost stays out.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -40,7 +40,6 @@ impl RecoveryLog {
         let opened = tokio::task::spawn_blocking(open).await;
         let log = opened.context("the recovery log failed while it was opened")??;
         tell(&log);
-        log.retain(Vec::new());
         Ok(Self::OnDisk(Arc::new(log)))
     }
 

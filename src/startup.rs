@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use grove_backend::MysqlServers;
-use grove_config::{Backend, Config};
-use grove_engine::{Group, MemberSpec, Settings};
+use grove_config::{Backend, Config, Credential};
+use grove_engine::{Accounts, Group, MemberSpec, Settings};
 use grove_recovery_log::OrderedLog;
 use grove_telemetry::Metrics;
 
@@ -23,7 +23,13 @@ pub async fn form_group(
     let servers = MysqlServers::new(&config.backends, &config.timeouts)?;
     let specs = config.backends.iter().map(spec).collect();
     let world = Reality::new(servers);
-    Group::form(world, specs, settings(config), log, metrics)
+    let accounts = Accounts::default();
+    for user in &config.users {
+        if let Credential::Password(password) = &user.credential {
+            accounts.learn(&user.name, password.expose());
+        }
+    }
+    Group::form(world, specs, settings(config), log, accounts, metrics)
         .await
         .context("the group of servers cannot be formed")
 }

@@ -15,8 +15,9 @@ use super::Failure;
 use crate::logging;
 use crate::signals::Signals;
 
-/// What a user must know after a restart, for as long as servers cannot rejoin.
-const STAYS_OUT: &str = "if Grove had evicted it, it stays out of the group until the next start of the playground";
+/// What happens after a restart.
+const COMES_BACK: &str =
+    "if Grove had evicted it, it executes what it has missed and is online again then: GET /servers shows it";
 
 /// The command line of `proxyd playground`.
 #[derive(Debug, clap::Args)]
@@ -73,7 +74,7 @@ pub fn playground(arguments: Arguments) -> Result<(), Failure> {
 
 async fn restart_server(dir: PathBuf, backend: String) -> anyhow::Result<()> {
     let pid = restart(&dir, &backend).await?;
-    say(&format!("{backend} runs again, with pid {pid}; {STAYS_OUT}"));
+    say(&format!("{backend} runs again, with pid {pid}; {COMES_BACK}"));
     Ok(())
 }
 
@@ -161,7 +162,7 @@ fn words(notice: &Notice, playground: &Playground) -> String {
         Notice::ServerEnded { name } => {
             format!("{name} ended. To start it again: proxyd playground restart --dir {directory} --backend {name}")
         }
-        Notice::ServerRestarted { name, pid } => format!("{name} runs again, with pid {pid}; {STAYS_OUT}"),
+        Notice::ServerRestarted { name, pid } => format!("{name} runs again, with pid {pid}; {COMES_BACK}"),
         Notice::GroveEnded { status } => format!(
             "Grove ended ({status}); the servers stay up. Its log is {}; to start it again: \
              proxyd run --config {directory}/proxy-config.yaml",

@@ -59,6 +59,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let (accepting, background) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = JoinSet::new();
     watch_servers(&group, &background, &mut tasks);
+    keep_positions(&group, &background, &mut tasks);
     tracing::info!(address = %control.local_addr(), "operators' API answers");
     tasks.spawn(control.serve(background.clone()));
     let mut serving = tokio::spawn(frontend.serve(accepting.clone()));
@@ -92,12 +93,18 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One task per server that probes it until it is out of the group.
+/// One task per server that probes it, and brings it back when it was out of the group.
 fn watch_servers(group: &Arc<Group<Reality>>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
     for index in 0..group.member_count() {
         let id = BackendId(u16::try_from(index).unwrap_or(u16::MAX));
         tasks.spawn(Arc::clone(group).watch(id, stop.clone()));
     }
+}
+
+/// One task that folds the servers' position rows.
+fn keep_positions(group: &Arc<Group<Reality>>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+    let (group, stop) = (Arc::clone(group), stop.clone());
+    tasks.spawn(async move { group.keep_positions(stop).await });
 }
 
 /// The line that scripts wait for.

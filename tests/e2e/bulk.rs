@@ -84,7 +84,7 @@ const PAIR: [u8; 2] = [VAR_STRING, LONGLONG];
 const INSERT: &str = "INSERT INTO bulk (t, n) VALUES (?, ?)";
 const ALL: &str = "SELECT * FROM bulk ORDER BY id";
 /// What a statement says about itself afterwards.
-const AFTER: &str = "SELECT LAST_INSERT_ID(), ROW_COUNT(), @@warning_count";
+const AFTER: &str = "SELECT LAST_INSERT_ID(), ROW_COUNT()";
 
 async fn open(place: Place, capabilities: CapabilityFlags) -> Played {
     let client = place.raw(capabilities).await;

@@ -24,6 +24,7 @@ mod options;
 mod prepared;
 mod queue;
 mod recovery_log;
+mod rejoin;
 mod session_state;
 mod stage;
 mod survival;

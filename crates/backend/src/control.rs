@@ -78,6 +78,11 @@ impl ControlPool {
         &self.dialer.name
     }
 
+    /// Opens a connection that is none of the pool's.
+    pub async fn open(&self) -> Result<MysqlLeg, LegError> {
+        self.dialer.open(&self.identity).await.map(|(leg, _)| leg)
+    }
+
     /// Runs one statement of Grove's own.
     pub async fn ask(&self, sql: &str) -> Result<Answer, AskError> {
         match timeout(self.limit, self.ask_unbounded(sql)).await {

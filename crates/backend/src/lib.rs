@@ -20,6 +20,7 @@ mod leg;
 mod locks;
 mod login;
 mod numbers;
+mod own;
 mod phase;
 mod servers;
 mod stream;

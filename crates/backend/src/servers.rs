@@ -6,6 +6,7 @@ use crate::dialer::Dialer;
 use crate::facts::Probe;
 use crate::leg::{MysqlLeg, query};
 use crate::locks::LockWaits;
+use crate::own;
 use crate::phase;
 use bytes::Bytes;
 use grove_config::{Backend, Timeouts};
@@ -74,6 +75,22 @@ impl Servers for MysqlServers {
         leg.send_own(&format!("SET pseudo_thread_id={}", identity.connection_id))
             .await?;
         Ok(leg)
+    }
+
+    async fn connect_own(&self, backend: BackendId) -> Result<MysqlLeg, LegError> {
+        self.server(backend)?.control.open().await
+    }
+
+    async fn expel(&self, backend: BackendId, accounts: &[String]) -> Result<(), LegError> {
+        own::expel(&self.server(backend)?.control, accounts).await
+    }
+
+    async fn may_permit_marks(&self, backend: BackendId) -> Result<(), LegError> {
+        own::may_permit_marks(&self.server(backend)?.control).await
+    }
+
+    async fn permit_marks(&self, backend: BackendId, account: &[u8]) -> Result<(), LegError> {
+        own::permit_marks(&self.server(backend)?.control, account).await
     }
 
     async fn probe(&self, backend: BackendId) -> Result<ServerFacts, LegError> {

@@ -265,6 +265,11 @@ impl Reader<'_> {
         Some(self.directory.join(self.text(path)?))
     }
 
+    /// A path in the directory of the file.
+    pub(crate) fn beside_the_file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// The path of a Unix socket to listen on.
     pub(crate) fn socket_path(&mut self, path: &str) -> Option<PathBuf> {
         let socket = self.directory.join(self.text(path)?);

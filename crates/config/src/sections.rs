@@ -285,7 +285,11 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
 fn recovery_log(reader: &mut Reader<'_>) -> RecoveryLog {
     let default = RecoveryLog::default();
     RecoveryLog {
-        directory: reader.path("recovery_log.directory"),
+        directory: match reader.text("recovery_log.directory") {
+            Some(none) if none == "none" => None,
+            Some(_) => reader.path("recovery_log.directory"),
+            None => Some(reader.beside_the_file("recovery-log")),
+        },
         // A smaller one is made more often than it is worth, a larger one is dropped too late.
         segment_bytes: reader.integer("recovery_log.segment_bytes", default.segment_bytes, 1 << 20..=1 << 32),
         retention_bytes: reader.integer("recovery_log.retention_bytes", default.retention_bytes, 0..=1 << 50),

@@ -46,7 +46,8 @@ struct Health {
 #[derive(Serialize)]
 struct Server {
     name: String,
-    /// `online`, `unreachable` (the last server, which does not answer) or `failed` (out of the group).
+    /// `online`, `unreachable` (the last server, which does not answer), `failed` (out of the group), `replaying` (executes what it has missed), `joining` (is
+    /// about to be online) or `diverged` (must be rebuilt).
     state: &'static str,
     /// Why it is in this state.
     reason: String,
@@ -56,6 +57,12 @@ struct Server {
     lead: bool,
     /// Client sessions whose reads go to it.
     sessions: usize,
+    /// It holds every entry of the recovery log up to this one; null if that is not known.
+    position: Option<u64>,
+    /// Entries that it lacks.
+    lag_entries: Option<u64>,
+    /// How long it will take to be back, at its present rate, in milliseconds.
+    eta_ms: Option<u64>,
 }
 
 impl From<MemberStatus> for Server {
@@ -66,11 +73,17 @@ impl From<MemberStatus> for Server {
                 MemberState::Online => "online",
                 MemberState::Unreachable => "unreachable",
                 MemberState::Failed => "failed",
+                MemberState::Replaying => "replaying",
+                MemberState::Joining => "joining",
+                MemberState::Diverged => "diverged",
             },
             reason: status.reason,
             since: timestamp::rfc3339(status.since_unix_micros),
             lead: status.is_lead,
             sessions: status.sessions,
+            position: status.position,
+            lag_entries: status.lag_entries,
+            eta_ms: status.eta.map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 }

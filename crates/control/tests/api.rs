@@ -27,6 +27,9 @@ fn member(name: &str, state: MemberState) -> MemberStatus {
         since_unix_micros: 1_700_000_000_123_456,
         reason: "answered at start".to_owned(),
         is_lead: name == "db1",
+        position: Some(70),
+        lag_entries: Some(0),
+        eta: None,
         sessions: 2,
     }
 }
@@ -64,6 +67,7 @@ async fn health_follows_the_servers_and_the_api_stops_when_told() {
         serde_json::json!({
             "name": "db1", "state": "online", "reason": "answered at start",
             "since": "2023-11-14T22:13:20.123Z", "lead": true, "sessions": 2,
+            "position": 70, "lag_entries": 0, "eta_ms": null,
         })
     );
     assert_eq!(servers[1]["state"], "failed");

@@ -1,32 +1,31 @@
 //! The group of servers: who is online, who leads, who was evicted and why.
 //!
-//! Invariants: the last online server is never evicted; an evicted server never comes back in the life of this process; every session that
-//! waits on an evicted server is woken at once through the server's `gone` token.
+//! Invariants: the last online server is never evicted; a server comes (back) into the group only while the barrier is closed and with all of the log
+//! executed (see [`crate::rejoin`]); every session that waits on an evicted server is woken at once through the server's `gone` token.
 
+use crate::accounts::Accounts;
+use crate::barrier::Barrier;
 use crate::follower::Restart;
 use crate::gate::{Gates, Hold};
 use crate::io::{BackendId, Clock, Identity, LegError, ServerFacts, Servers, World};
 use crate::leg::OpenLeg;
-use crate::member::{Finding, Member, MemberSpec, MemberState, MemberStatus, first_contact};
+use crate::marking::Ledger;
+use crate::member::{Member, MemberSpec, MemberState, MemberStatus, first_contact};
 use crate::order::{CommitsUnderWay, Order};
+use crate::position_rows::Fence;
 use crate::settings::{ReadPolicy, Settings};
 use crate::state::Isolation;
 use arc_swap::ArcSwap;
-use dashmap::DashMap;
-use grove_recovery_log::{Entry, MembershipCause, MembershipChange, OrderedLog};
+use dashmap::{DashMap, DashSet};
+use grove_recovery_log::{Entry, MembershipCause, MembershipChange, OrderedLog, Position};
 use smallvec::SmallVec;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Pause between probes of the last server while it does not answer.
-const PAUSE_BETWEEN_LAST_HOPES: Duration = Duration::from_millis(100);
 /// Connections of each server that are left to Grove's own work (probes, kills, legs that are opened again) and to operators.
 const RESERVED_CONNECTIONS: u32 = 16;
-
-/// Epoch of a group that was just formed.
-const FIRST_EPOCH: u64 = 1;
 
 /// Membership at one instant.
 #[derive(Clone, Debug)]
@@ -35,17 +34,21 @@ pub struct View {
     pub epoch: u64,
     /// Executes every write first.
     pub lead: BackendId,
-    /// Online servers, the lead among them.
+    /// Online servers in the order in which they came, the lead among them. The next lead is the one that has been there for longest: a transaction that is
+    /// older than a server has no locks there, so others must not be ordered by that server while there is one on which it has. Empty only
+    /// before a group is formed.
     pub online: SmallVec<[BackendId; 4]>,
+    /// How many servers have joined so far.
+    pub joins: u64,
 }
 
-/// What verification found out about a server on which a connection broke.
+/// Why a server has to leave the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It answers.
-    Alive,
-    /// It has left the group.
-    Evicted,
+pub(crate) enum Fault {
+    /// It has what it has confirmed, and may come back.
+    Failed,
+    /// It may hold something else than the others.
+    Diverged,
 }
 
 /// The group.
@@ -56,6 +59,14 @@ pub struct Group<W: World> {
     gates: Arc<Gates>,
     pub(crate) order: Arc<Order>,
     pub(crate) commits: Arc<CommitsUnderWay>,
+    /// Statements that commit by themselves, until the log and every server have them.
+    pub(crate) standalones: Arc<CommitsUnderWay>,
+    pub(crate) barrier: Arc<Barrier>,
+    /// Sessions that keep something on the servers which a server that joins cannot be given, by Grove's id of their connection.
+    pub(crate) anchored: DashSet<u32>,
+    pub(crate) accounts: Accounts,
+    /// Where position rows are kept, one for each member.
+    pub(crate) ledgers: Vec<Ledger<W>>,
     /// Follower legs that can be told to start over, by server and its connection id.
     pub(crate) restartable: DashMap<(BackendId, u32), Restart>,
     members: Vec<Member>,
@@ -63,82 +74,157 @@ pub struct Group<W: World> {
     changing: Mutex<()>,
     next_reader: AtomicUsize,
     next_place: AtomicU64,
-    bulk_insert_gate: bool,
-    default_isolation: Isolation,
+    losses: AtomicU64,
+    generations: AtomicU64,
+    bulk_insert_gate: AtomicBool,
+    default_isolation: OnceLock<Isolation>,
     metrics: Arc<grove_telemetry::Metrics>,
 }
 
 impl<W: World> Group<W> {
-    /// Forms the first epoch from the servers that answer. Those that do not are waited for up to `no_backend_wait`, because whole groups are
-    /// started together; a server that is left out then stays out. Fails if none answers.
+    /// Forms a group of the servers that answer. Those that do not are waited for up to `no_backend_wait`, because whole groups are started together. With a
+    /// log that servers remember, each is first brought to the log's end; one that takes longer joins later, by itself. Fails if none is online then.
+    ///
+    /// `accounts` are those whose passwords are known from the beginning.
     pub async fn form(
         world: W,
         specs: Vec<MemberSpec>,
         settings: Settings,
         log: Arc<dyn OrderedLog>,
+        accounts: Accounts,
         metrics: Arc<grove_telemetry::Metrics>,
     ) -> Result<Arc<Self>, LegError> {
-        let mut online = SmallVec::<[BackendId; 4]>::new();
-        let mut members = Vec::with_capacity(specs.len());
-        let mut failure = LegError::Lost("no server is configured".into());
-        let mut bulk_insert_gate = false;
-        let mut default_isolation = None;
-        let deadline = world.clock().now() + settings.no_backend_wait;
-        let contacts = (0..).map(BackendId).zip(&specs);
-        let contacts = contacts.map(|(id, spec)| first_contact(&world, id, spec, deadline));
-        let contacts = futures_util::future::join_all(contacts).await;
-        let now = world.clock().unix_micros();
-        for ((id, spec), contact) in (0..).map(BackendId).zip(specs).zip(contacts) {
-            if let Ok(facts) = &contact {
-                online.push(id);
-                bulk_insert_gate |= facts.autoinc_lock_mode == 2;
-                default_isolation = default_isolation.or(Isolation::named_in(facts.isolation.as_bytes()));
+        let group = Arc::new(Self::of_strangers(world, specs, settings, log, accounts, metrics));
+        let deadline = group.world.clock().now() + group.settings.no_backend_wait;
+        let ids = (0..).map(BackendId).take(group.members.len());
+        let failure = match group.log.id() {
+            Some(_) => group.recover(deadline).await,
+            None => {
+                let contacts = ids.map(|id| group.contact(id, deadline));
+                let contacts = futures_util::future::join_all(contacts).await;
+                let mut failure = None;
+                for (id, contact) in (0..).map(BackendId).zip(contacts) {
+                    match contact {
+                        Ok(()) => group.admit(id, None, "answered at start"),
+                        Err(error) => failure = Some(error),
+                    }
+                }
+                failure
             }
-            members.push(Member::new(spec, &contact, now));
-            if let Err(error) = contact {
-                failure = error;
-            }
-        }
-        let Some(&lead) = online.first() else {
-            return Err(failure);
+        };
+        let view = group.view();
+        let Some(&lead) = view.online.first() else {
+            return Err(failure.unwrap_or_else(|| LegError::Lost("no server is configured".into())));
         };
         let formed = MembershipChange {
-            epoch: FIRST_EPOCH,
-            lead: members[usize::from(lead.0)].spec.name.clone(),
-            online: online
-                .iter()
-                .map(|id| members[usize::from(id.0)].spec.name.clone())
-                .collect(),
+            epoch: view.epoch,
+            lead: group.name(lead).to_owned(),
+            online: group.names(&view.online),
             cause: MembershipCause::Formed,
         };
         let not_logged = |error| LegError::Lost(format!("the recovery log does not take the group: {error}"));
-        let position = log.append(Entry::Membership(formed)).await.map_err(not_logged)?;
-        let commits = Arc::new(CommitsUnderWay::default());
+        let position = group.log.append(Entry::Membership(formed)).await.map_err(not_logged)?;
         // What an earlier process wrote has been committed before anything that comes now.
-        commits.sent(position);
-        let order = Arc::new(Order::default());
-        order.appoint(lead);
-        Ok(Arc::new(Self {
+        group.commits.sent(position);
+        Ok(group)
+    }
+
+    fn of_strangers(
+        world: W,
+        specs: Vec<MemberSpec>,
+        settings: Settings,
+        log: Arc<dyn OrderedLog>,
+        accounts: Accounts,
+        metrics: Arc<grove_telemetry::Metrics>,
+    ) -> Self {
+        let now = world.clock().unix_micros();
+        let members: Vec<Member> = specs.into_iter().map(|spec| Member::new(spec, now)).collect();
+        Self {
+            // Other numbers than those of an earlier process, which has fewer entries.
+            generations: AtomicU64::new(log.last_position() << 32),
+            ledgers: members.iter().map(|_| Ledger::default()).collect(),
+            // Above all epochs of an earlier process: each of them has an entry.
+            view: ArcSwap::from_pointee(View {
+                epoch: log.last_position(),
+                lead: BackendId(0),
+                online: SmallVec::new(),
+                joins: 0,
+            }),
             world,
             settings,
             log,
             gates: Arc::default(),
-            order,
-            commits,
+            order: Arc::default(),
+            commits: Arc::default(),
+            standalones: Arc::default(),
+            barrier: Arc::default(),
+            anchored: DashSet::new(),
+            accounts,
             restartable: DashMap::new(),
             members,
-            view: ArcSwap::from_pointee(View {
-                epoch: FIRST_EPOCH,
-                lead,
-                online,
-            }),
             changing: Mutex::new(()),
             next_reader: AtomicUsize::new(0),
             next_place: AtomicU64::new(1),
-            bulk_insert_gate,
-            default_isolation: default_isolation.unwrap_or(Isolation::RepeatableRead),
+            losses: AtomicU64::new(0),
+            bulk_insert_gate: AtomicBool::new(false),
+            default_isolation: OnceLock::new(),
             metrics,
-        }))
+        }
+    }
+
+    /// The first contact with a server: what it says about itself.
+    pub(crate) async fn contact(&self, id: BackendId, deadline: Duration) -> Result<(), LegError> {
+        let member = self.member(id);
+        match first_contact(&self.world, id, &member.spec, deadline).await {
+            Ok(facts) => {
+                self.learn(id, facts);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(backend = self.name(id), %error, "server was not reachable at start and stays out of the group");
+                self.set_status(
+                    id,
+                    MemberState::Failed,
+                    &format!("not reachable when Grove started: {error}"),
+                );
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn learn(&self, id: BackendId, facts: ServerFacts) {
+        self.bulk_insert_gate
+            .fetch_or(facts.autoinc_lock_mode == 2, Ordering::Relaxed);
+        if let Some(isolation) = Isolation::named_in(facts.isolation.as_bytes()) {
+            self.default_isolation.get_or_init(|| isolation);
+        }
+        *self.member(id).facts.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts);
+    }
+
+    /// A server that holds all of the log takes part from now on; its legs commit behind `fence`. Only while nobody commits.
+    pub(crate) fn admit(&self, id: BackendId, fence: Option<Fence>, reason: &str) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let member = self.member(id);
+        *member.fence.lock().unwrap_or_else(PoisonError::into_inner) = fence;
+        member.gone.store(Arc::new(CancellationToken::new()));
+        member.failed_probes.store(0, Ordering::Relaxed);
+        let view = self.view();
+        let mut online = view.online.clone();
+        if !online.contains(&id) {
+            online.push(id);
+        }
+        let lead = match view.online.is_empty() {
+            true => id,
+            false => view.lead,
+        };
+        self.set_status(id, MemberState::Online, reason);
+        self.view.store(Arc::new(View {
+            epoch: view.epoch + 1,
+            lead,
+            online,
+            joins: view.joins + 1,
+        }));
+        self.order.appoint(lead);
     }
 
     /// Membership now.
@@ -195,16 +281,41 @@ impl<W: World> Group<W> {
         let status = |(index, member): (usize, &Member)| {
             let (state, since_unix_micros, reason) =
                 member.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let takes_part = matches!(state, MemberState::Online | MemberState::Unreachable);
+            let (position, lag_entries, eta) = self.progress(member, takes_part);
             MemberStatus {
                 name: member.spec.name.clone(),
                 state,
                 since_unix_micros,
                 reason,
-                is_lead: usize::from(view.lead.0) == index && state != MemberState::Failed,
+                is_lead: usize::from(view.lead.0) == index && takes_part,
                 sessions: member.readers.load(Ordering::Relaxed),
+                position,
+                lag_entries,
+                eta,
             }
         };
         self.members.iter().enumerate().map(status).collect()
+    }
+
+    /// A server's position, what it lacks, and how long it will take to catch up.
+    fn progress(&self, member: &Member, takes_part: bool) -> (Option<Position>, Option<u64>, Option<Duration>) {
+        let last = self.log.last_position();
+        if takes_part {
+            return (Some(last), Some(0), None);
+        }
+        let progress = *member.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let lag = progress.position.map(|position| last.saturating_sub(position));
+        let eta = progress
+            .began
+            .zip(progress.position)
+            .zip(lag)
+            .and_then(|(((at, first), position), lag)| {
+                let done = position.checked_sub(first).filter(|&done| done > 0)?;
+                let took = self.world.clock().now().saturating_sub(at);
+                Some(took.mul_f64(lag as f64 / done as f64))
+            });
+        (progress.position, lag, eta)
     }
 
     /// Name of a server.
@@ -212,16 +323,17 @@ impl<W: World> Group<W> {
         &self.member(id).spec.name
     }
 
-    fn names(&self, ids: &[BackendId]) -> Vec<String> {
+    pub(crate) fn names(&self, ids: &[BackendId]) -> Vec<String> {
         ids.iter().map(|&id| self.name(id).to_owned()).collect()
     }
 
     pub(crate) fn bulk_inserts_need_a_gate(&self) -> bool {
-        self.bulk_insert_gate
+        self.bulk_insert_gate.load(Ordering::Relaxed)
     }
 
     pub(crate) fn default_isolation(&self) -> Isolation {
-        self.default_isolation
+        let isolation = self.default_isolation.get().copied();
+        isolation.unwrap_or(Isolation::RepeatableRead)
     }
 
     pub(crate) fn is_online(&self, id: BackendId) -> bool {
@@ -230,6 +342,16 @@ impl<W: World> Group<W> {
 
     pub(crate) fn gone(&self, id: BackendId) -> CancellationToken {
         CancellationToken::clone(&self.member(id).gone.load())
+    }
+
+    /// A number that no other session has, nor had in the same log.
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.generations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How many servers have left so far.
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::SeqCst)
     }
 
     /// The next place among those that wait for followers.
@@ -258,17 +380,20 @@ impl<W: World> Group<W> {
         identity: &Arc<Identity>,
     ) -> Result<OpenLeg<<W::Servers as Servers>::Leg>, LegError> {
         let lost = || LegError::Lost("the server has left the group".into());
-        if !self.is_online(backend) {
+        if self.owes_something(backend) {
+            self.wait_for_settlement(backend).await;
+        }
+        if !self.is_online(backend) || self.owes_something(backend) {
             return Err(lost());
         }
-        let gone = self.gone(backend);
+        let (gone, fence) = (self.gone(backend), self.member(backend).fence());
         // A dial that is dropped is a connection that is closed.
         let leg = tokio::select! {
             biased;
             leg = self.world.servers().connect(backend, identity) => leg?,
             () = gone.cancelled() => return Err(lost()),
         };
-        Ok(OpenLeg::new(backend, leg, gone))
+        Ok(OpenLeg::new(backend, leg, gone, fence))
     }
 
     /// Chooses a server for a session's reads.
@@ -300,12 +425,17 @@ impl<W: World> Group<W> {
         chosen.copied().unwrap_or(view.lead)
     }
 
-    fn member(&self, id: BackendId) -> &Member {
+    pub(crate) fn member(&self, id: BackendId) -> &Member {
         &self.members[usize::from(id.0)]
     }
 
-    /// Takes a server out of the group, unless it is the last one.
+    /// Takes a server out of the group, unless it is the last one. It may come back.
     pub fn evict(&self, id: BackendId, reason: &str) -> bool {
+        self.take_out(id, Fault::Failed, reason)
+    }
+
+    /// Takes a server out of the group, unless it is the last one.
+    pub(crate) fn take_out(&self, id: BackendId, fault: Fault, reason: &str) -> bool {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let view = self.view();
         if !view.online.contains(&id) {
@@ -317,9 +447,19 @@ impl<W: World> Group<W> {
         let online: SmallVec<[BackendId; 4]> = view.online.iter().copied().filter(|&other| other != id).collect();
         let lead = if view.lead == id { online[0] } else { view.lead };
         let epoch = view.epoch + 1;
-        self.set_status(id, MemberState::Failed, reason);
-        self.view.store(Arc::new(View { epoch, lead, online }));
+        let state = match fault {
+            Fault::Failed => MemberState::Failed,
+            Fault::Diverged => MemberState::Diverged,
+        };
+        self.set_status(id, state, reason);
+        self.view.store(Arc::new(View {
+            epoch,
+            lead,
+            online,
+            joins: view.joins,
+        }));
         self.order.appoint(lead);
+        self.losses.fetch_add(1, Ordering::SeqCst);
         self.member(id).gone.load().cancel();
         self.metrics.evictions.add(1);
         tracing::error!(
@@ -347,110 +487,8 @@ impl<W: World> Group<W> {
         true
     }
 
-    fn set_status(&self, id: BackendId, state: MemberState, reason: &str) {
+    pub(crate) fn set_status(&self, id: BackendId, state: MemberState, reason: &str) {
         let since = self.world.clock().unix_micros();
         *self.member(id).status.lock().unwrap_or_else(PoisonError::into_inner) = (state, since, reason.to_owned());
-    }
-
-    /// Finds out whether a server on which a connection broke still answers; evicts it if not. The last server is waited for instead.
-    pub(crate) async fn verify(&self, id: BackendId, error: &LegError) -> Result<Verdict, String> {
-        if !self.is_online(id) {
-            return Ok(Verdict::Evicted);
-        }
-        let asked_at = self.world.clock().now();
-        let deadline = asked_at + self.settings.no_backend_wait;
-        let mut newest = self.member(id).verification.lock().await;
-        if !self.is_online(id) {
-            return Ok(Verdict::Evicted);
-        }
-        loop {
-            // A finding that is newer than the question answers it, so that many sessions ask only once.
-            match &*newest {
-                Some((at, Finding::Answers)) if *at >= asked_at => return Ok(Verdict::Alive),
-                Some((at, Finding::Silent(reason))) if *at >= deadline => {
-                    let name = self.name(id);
-                    return Err(format!("{name} is the last server and does not answer: {reason}"));
-                }
-                _ => {}
-            }
-            let finding = match self.world.servers().probe(id).await {
-                Ok(_) => {
-                    self.reachable_again(id);
-                    Finding::Answers
-                }
-                Err(probe_error) => {
-                    let reason = format!("{error}; then: {probe_error}");
-                    if self.evict(id, &reason) {
-                        return Ok(Verdict::Evicted);
-                    }
-                    self.unreachable(id, &reason);
-                    self.world.clock().sleep(PAUSE_BETWEEN_LAST_HOPES).await;
-                    Finding::Silent(reason)
-                }
-            };
-            *newest = Some((self.world.clock().now(), finding));
-        }
-    }
-
-    /// The last server does not answer. Those who wait for it go on waiting, because a server that hangs may go on where it stopped; after
-    /// `no_backend_wait` they are told.
-    fn unreachable(&self, id: BackendId, reason: &str) {
-        let (status, since, _) = self
-            .member(id)
-            .status
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if status == MemberState::Online {
-            tracing::error!(backend = self.name(id), reason, "the last server does not answer");
-            self.set_status(id, MemberState::Unreachable, reason);
-        } else if status == MemberState::Unreachable {
-            let silent = self.world.clock().unix_micros().saturating_sub(since);
-            if Duration::from_micros(silent) >= self.settings.no_backend_wait {
-                self.member(id).gone.load().cancel();
-            }
-        }
-    }
-
-    fn reachable_again(&self, id: BackendId) {
-        let status = self.member(id).status.lock().unwrap_or_else(PoisonError::into_inner).0;
-        if status == MemberState::Unreachable {
-            tracing::warn!(backend = self.name(id), "the last server answers again");
-            if self.gone(id).is_cancelled() {
-                self.member(id).gone.store(Arc::new(CancellationToken::new()));
-            }
-            self.set_status(id, MemberState::Online, "answers again");
-        }
-    }
-
-    /// Probes one server for ever; ends when the server has left the group or `stop` is cancelled. One task per server.
-    pub async fn watch(self: Arc<Self>, id: BackendId, stop: CancellationToken) {
-        while self.is_online(id) {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = self.world.clock().sleep(self.settings.probe_interval) => {}
-            }
-            let began = self.world.clock().now();
-            let member = self.member(id);
-            match self.world.servers().probe(id).await {
-                Ok(facts) => {
-                    let took = self.world.clock().now().saturating_sub(began).as_micros() as u64;
-                    let before = member.latency_us.load(Ordering::Relaxed);
-                    member.latency_us.store((before * 7 + took) / 8, Ordering::Relaxed);
-                    member.failed_probes.store(0, Ordering::Relaxed);
-                    *member.facts.lock().unwrap_or_else(PoisonError::into_inner) = Some(facts);
-                    self.reachable_again(id);
-                }
-                Err(error) => {
-                    let failures = member.failed_probes.fetch_add(1, Ordering::Relaxed) + 1;
-                    tracing::warn!(backend = self.name(id), failures, %error, "probe failed");
-                    let reason = format!("{failures} probes in a row failed: {error}");
-                    if failures >= self.settings.probe_failures && !self.evict(id, &reason) {
-                        self.unreachable(id, &reason);
-                    }
-                }
-            }
-        }
     }
 }

@@ -38,13 +38,14 @@ pub struct Identity {
 
 impl Identity {
     /// What the log keeps of it, to run its statements again. The password is not among it.
-    pub(crate) fn logged(&self) -> Origin {
+    pub(crate) fn logged(&self, session: u64) -> Origin {
         Origin {
             user: self.user.clone(),
             capabilities: self.capabilities.0,
             collation: self.collation,
             schema: Bytes::copy_from_slice(&self.database),
             connection_id: self.connection_id,
+            session,
         }
     }
 }
@@ -163,6 +164,14 @@ pub trait Servers: Send + Sync + 'static {
         backend: BackendId,
         identity: &Arc<Identity>,
     ) -> impl Future<Output = Result<Self::Leg, LegError>> + Send;
+    /// Opens a connection with Grove's own account there, without a schema. Bounded by the configured connect timeout.
+    fn connect_own(&self, backend: BackendId) -> impl Future<Output = Result<Self::Leg, LegError>> + Send;
+    /// Ends every connection of these accounts there, and completes when there is none any more.
+    fn expel(&self, backend: BackendId, accounts: &[String]) -> impl Future<Output = Result<(), LegError>> + Send;
+    /// Finds out whether Grove's own account may permit others to insert position rows; the tables are there.
+    fn may_permit_marks(&self, backend: BackendId) -> impl Future<Output = Result<(), LegError>> + Send;
+    /// Permits an account (`user@host`, as `CURRENT_USER()` says it) to insert position rows: INSERT on `_grove`.`applied`, SELECT on `_grove`.`fence`.
+    fn permit_marks(&self, backend: BackendId, account: &[u8]) -> impl Future<Output = Result<(), LegError>> + Send;
     /// Asks over a control connection of its own whether the server answers; bounded by the probe timeout.
     fn probe(&self, backend: BackendId) -> impl Future<Output = Result<ServerFacts, LegError>> + Send;
     /// Who holds the lock that connection `thread_id` waits for: server connection ids, empty if none or unknown.

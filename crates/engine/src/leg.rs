@@ -7,10 +7,15 @@ use crate::interrupt::{Kill, Running};
 use crate::io::{BackendId, Collect, Discard, Leg, LegError, LegReply, ReplySink};
 use crate::local_file::send_whole;
 use crate::on_server::{OnServer, types_that_matter};
-use crate::statement::{Body, asks_for_file};
+use crate::position_rows::{ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, Fence};
+use crate::statement::{Body, asks_for_file, query_payload};
 use crate::value;
 use bytes::{BufMut, Bytes, BytesMut};
-use grove_wire::command::{COM_PING, COM_STMT_CLOSE, COM_STMT_PREPARE, COM_STMT_SEND_LONG_DATA};
+use grove_recovery_log::Position;
+use grove_wire::command::{
+    COM_PING, COM_SET_OPTION, COM_STMT_CLOSE, COM_STMT_PREPARE, COM_STMT_SEND_LONG_DATA, MULTI_STATEMENTS_OFF,
+    MULTI_STATEMENTS_ON,
+};
 use grove_wire::query_attributes::laid_out;
 use grove_wire::{CapabilityFlags, ReplyShape, ResultEnd, StatusFlags};
 use std::collections::HashMap;
@@ -33,6 +38,8 @@ pub(crate) struct OpenLeg<L: Leg> {
     pub was_killed: bool,
     /// When the session last took it up, on the engine's clock.
     pub used_at: Duration,
+    /// The fence behind which it commits; `None` where servers keep no position rows.
+    fence: Option<Fence>,
     leg: L,
     gone: CancellationToken,
     /// Grove's statement ids to what the server has.
@@ -40,7 +47,7 @@ pub(crate) struct OpenLeg<L: Leg> {
 }
 
 impl<L: Leg> OpenLeg<L> {
-    pub fn new(backend: BackendId, leg: L, gone: CancellationToken) -> Self {
+    pub fn new(backend: BackendId, leg: L, gone: CancellationToken, fence: Option<Fence>) -> Self {
         Self {
             backend,
             state_version: 0,
@@ -49,6 +56,7 @@ impl<L: Leg> OpenLeg<L> {
             missed_insert_ids: false,
             was_killed: false,
             used_at: Duration::ZERO,
+            fence,
             leg,
             gone,
             prepared: HashMap::new(),
@@ -128,6 +136,64 @@ impl<L: Leg> OpenLeg<L> {
             Box::pin(self.ask_in_transaction()).await?;
         }
         result
+    }
+
+    /// Commits the open transaction with `commit`, and with it the position of its unit. The position and the COMMIT are one text, so that the server does
+    /// not commit when it refuses the position; the transaction is still open then. `takes_several` says whether the client's statements may be
+    /// several in one text.
+    pub async fn commit(
+        &mut self,
+        position: Position,
+        commit: &Body,
+        takes_several: bool,
+    ) -> Result<LegReply, LegError> {
+        let Some(fence) = self.fence else {
+            return self.run(&[], commit, &mut Discard).await;
+        };
+        let text = [fence.mark(position).as_bytes(), b";", commit.text()].concat();
+        let gone = self.gone.clone();
+        let reply = tokio::select! {
+            biased;
+            reply = self.run_several(&text, takes_several) => reply?,
+            () = gone.cancelled() => return Err(LegError::Lost("the server has left the group".into())),
+        };
+        match reply.reply.err() {
+            // Nothing was written that stays.
+            Some(err) if err.code == ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION => {
+                self.run(&[], commit, &mut Discard).await
+            }
+            _ => Ok(reply),
+        }
+    }
+
+    /// Runs a text of several statements in one flight; the reply is that to the last one that was executed, numbered as if it were alone.
+    async fn run_several(&mut self, text: &[u8], takes_several: bool) -> Result<LegReply, LegError> {
+        let option = |option: u16| {
+            let [low, high] = option.to_le_bytes();
+            Bytes::copy_from_slice(&[COM_SET_OPTION, low, high])
+        };
+        let text = laid_out(query_payload(text), self.leg.capabilities());
+        let mut commands: smallvec::SmallVec<[Bytes; 3]> = smallvec::smallvec![option(MULTI_STATEMENTS_ON), text];
+        if !takes_several {
+            commands.push(option(MULTI_STATEMENTS_OFF));
+        }
+        self.leg.send(&commands).await?;
+        let refused = self.receive_prelude(1).await?;
+        let mut reply = self.leg.receive(ReplyShape::Query, &mut Discard).await?;
+        self.note_status(&reply);
+        if !takes_several {
+            // COMMIT RELEASE ends the connection instead; whoever uses the leg next finds out.
+            let _ = self.receive_prelude(1).await;
+        }
+        if let Some(reason) = refused {
+            return Err(LegError::Protocol(reason));
+        }
+        if let Some(sequence) = reply.last_frame.get_mut(3) {
+            *sequence = 1;
+        }
+        let earlier = reply.reply.results.len().saturating_sub(1);
+        reply.reply.results.drain(..earlier);
+        Ok(reply)
     }
 
     /// Runs one of Grove's own statements, whose rows nobody needs.

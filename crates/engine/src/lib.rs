@@ -7,16 +7,22 @@
 pub mod gate;
 pub mod io;
 
+mod accounts;
+mod barrier;
 mod error;
 mod fate;
 mod follower;
 mod group;
+mod health;
 mod interrupt;
 mod leg;
 mod local_file;
+mod marking;
 mod member;
 mod on_server;
 mod order;
+mod position_rows;
+mod rejoin;
 mod savepoints;
 mod session;
 mod settings;
@@ -26,6 +32,7 @@ mod temporary;
 mod transaction;
 mod value;
 
+pub use accounts::Accounts;
 pub use error::SessionError;
 pub use group::{Group, View};
 pub use interrupt::Interrupter;

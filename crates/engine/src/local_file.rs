@@ -5,7 +5,7 @@
 
 use crate::io::{Leg, LegError};
 use crate::leg::OpenLeg;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
@@ -49,6 +49,37 @@ impl FileSender {
             leg.send_file(piece, &mut self.0).await?;
         }
         Ok(())
+    }
+}
+
+/// All of a file, if it has at most `most` bytes and can be read.
+pub(crate) async fn read_whole(file: &dyn LocalFile, most: usize) -> Option<Bytes> {
+    let mut whole = BytesMut::new();
+    loop {
+        let piece = file.read_at(whole.len() as u64, PIECE_LEN).await.ok()?;
+        if piece.is_empty() {
+            return Some(whole.freeze());
+        }
+        whole.extend_from_slice(&piece);
+        if whole.len() > most {
+            return None;
+        }
+    }
+}
+
+/// A file that the log has kept.
+#[derive(Debug)]
+pub(crate) struct LoggedFile(pub Bytes);
+
+impl LocalFile for LoggedFile {
+    fn cost(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read_at(&self, at: u64, len: usize) -> Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send + '_>> {
+        let from = usize::try_from(at).unwrap_or(usize::MAX).min(self.0.len());
+        let to = from.saturating_add(len).min(self.0.len());
+        Box::pin(std::future::ready(Ok(self.0.slice(from..to))))
     }
 }
 

@@ -1,9 +1,11 @@
 //! One server as the group knows it: its place in the configuration, its state, and what probes have found.
 
 use crate::io::{BackendId, Clock, LegError, ServerFacts, Servers, World};
+use crate::position_rows::Fence;
 use arc_swap::ArcSwap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+use grove_recovery_log::Position;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +25,14 @@ pub enum MemberState {
     Online,
     /// The only server left, and it does not answer.
     Unreachable,
-    /// Evicted; its data may be behind.
+    /// Out of the group; it comes back by itself when it answers.
     Failed,
+    /// Executes what it has missed.
+    Replaying,
+    /// Has executed what it had missed and waits for an instant at which it can join.
+    Joining,
+    /// Holds something else than the log says, or cannot be brought up by replaying: it must be rebuilt.
+    Diverged,
 }
 
 /// A server's status, for operators.
@@ -42,6 +50,12 @@ pub struct MemberStatus {
     pub is_lead: bool,
     /// Sessions that read from it.
     pub sessions: usize,
+    /// How much of the log it holds, as far as that is known: every entry up to this one.
+    pub position: Option<Position>,
+    /// Entries that it lacks.
+    pub lag_entries: Option<u64>,
+    /// How long its replay will take at its present rate.
+    pub eta: Option<Duration>,
 }
 
 /// A server.
@@ -51,10 +65,24 @@ pub(crate) struct Member {
     pub latency_us: AtomicU64,
     pub failed_probes: AtomicU32,
     pub gone: ArcSwap<CancellationToken>,
+    /// As the last server of the group it has not confirmed what is decided.
+    pub owes: AtomicBool,
+    /// Behind which its legs commit.
+    pub fence: Mutex<Option<Fence>>,
     pub status: Mutex<(MemberState, u64, String)>,
+    pub progress: Mutex<Progress>,
     pub facts: Mutex<Option<ServerFacts>>,
     /// One session verifies a broken server at a time; the others take its verdict.
     pub verification: tokio::sync::Mutex<Option<(Duration, Finding)>>,
+}
+
+/// How far a server is that is not online.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// It holds every entry up to here, as far as is known.
+    pub position: Option<Position>,
+    /// When its replay began, on the engine's clock, and at which position.
+    pub began: Option<(Duration, Position)>,
 }
 
 /// What the newest verification of a server found, and when.
@@ -64,28 +92,32 @@ pub(crate) enum Finding {
 }
 
 impl Member {
-    /// A server after the first contact with it.
-    pub fn new(spec: MemberSpec, contact: &Result<ServerFacts, LegError>, now_unix_micros: u64) -> Self {
+    /// A server that has not been reached yet.
+    pub fn new(spec: MemberSpec, now_unix_micros: u64) -> Self {
         let gone = CancellationToken::new();
-        let status = match contact {
-            Ok(_) => (MemberState::Online, now_unix_micros, "answered at start".to_owned()),
-            Err(error) => {
-                gone.cancel();
-                tracing::error!(backend = %spec.name, %error, "server was not reachable at start and stays out of the group");
-                let reason = format!("not reachable when Grove started: {error}");
-                (MemberState::Failed, now_unix_micros, reason)
-            }
-        };
+        gone.cancel();
+        let status = (MemberState::Failed, now_unix_micros, "not reached yet".to_owned());
         Self {
             spec,
             readers: AtomicUsize::new(0),
             latency_us: AtomicU64::new(0),
             failed_probes: AtomicU32::new(0),
             gone: ArcSwap::from_pointee(gone),
+            owes: AtomicBool::new(false),
+            fence: Mutex::default(),
             status: Mutex::new(status),
-            facts: Mutex::new(contact.as_ref().ok().cloned()),
+            progress: Mutex::default(),
+            facts: Mutex::default(),
             verification: tokio::sync::Mutex::default(),
         }
+    }
+
+    pub fn state(&self) -> MemberState {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    pub fn fence(&self) -> Option<Fence> {
+        *self.fence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -50,6 +50,16 @@ pub struct Settings {
     pub transaction_bytes: usize,
     /// Most reads of a transaction whose answers are remembered for proof after a failover.
     pub verified_reads: usize,
+    /// Units that are replayed at the same time on a server that comes back.
+    pub replay_connections: usize,
+    /// Longest time for which commits are held up when a server joins. If what is left takes longer to replay, it is tried again later.
+    pub join_pause: Duration,
+    /// Pause before a server that failed is tried again; doubled after each failure, up to [`Self::longest_rejoin_pause`].
+    pub rejoin_pause: Duration,
+    /// The longest such pause.
+    pub longest_rejoin_pause: Duration,
+    /// Pause between two foldings of position rows.
+    pub fold_interval: Duration,
 }
 
 impl Default for Settings {
@@ -66,6 +76,11 @@ impl Default for Settings {
             transaction_statements: 100_000,
             transaction_bytes: 256 << 20,
             verified_reads: 4096,
+            replay_connections: 8,
+            join_pause: Duration::from_millis(100),
+            rejoin_pause: Duration::from_millis(500),
+            longest_rejoin_pause: Duration::from_secs(15),
+            fold_interval: Duration::from_secs(1),
         }
     }
 }

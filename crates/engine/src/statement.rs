@@ -1,13 +1,16 @@
 //! A statement on its way: the client's bytes and what the analysis says about them.
 
 use crate::io::LegReply;
-use crate::local_file::LocalFile;
+use crate::local_file::{LocalFile, read_whole};
 use bytes::{BufMut, Bytes, BytesMut};
 use grove_recovery_log::{Outcome, ResultOutcome, StatementBody};
 use grove_sql::{Analysis, Class, WriteKind};
 use grove_wire::command::{COM_QUERY, COM_STMT_BULK_EXECUTE};
 use grove_wire::{CapabilityFlags, Reply, ResultEnd, StatusFlags, query_attributes};
 use std::sync::Arc;
+
+/// A longer file of a LOAD DATA LOCAL is not in the log.
+const LONGEST_LOGGED_FILE: usize = 64 << 20;
 
 /// A prepared statement of a session, prepared on a server when it is first needed there.
 #[derive(Debug)]
@@ -140,6 +143,17 @@ impl Body {
     /// True for a body without bytes, which no client sends.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The same as [`Self::logged`], with the client's file if it is not too large.
+    pub(crate) async fn logged_with_file(&self) -> StatementBody {
+        if let Self::Load { query, file } = self
+            && let Some(file) = read_whole(file.as_ref(), LONGEST_LOGGED_FILE).await
+        {
+            let text = query.payload.slice(query.text_at..);
+            return StatementBody::Load { text, file };
+        }
+        self.logged()
     }
 
     pub(crate) fn logged(&self) -> StatementBody {
@@ -277,7 +291,9 @@ mod tests {
         let text = |body: StatementBody| match body {
             StatementBody::Text(text) => (text, Bytes::new()),
             StatementBody::Attributed { text, attributes } => (text, attributes),
-            StatementBody::Execute { .. } | StatementBody::LoadWithoutFile(_) => panic!("a text"),
+            StatementBody::Execute { .. } | StatementBody::LoadWithoutFile(_) | StatementBody::Load { .. } => {
+                panic!("a text")
+            }
         };
         let none = Query::new(Bytes::from_static(b"\x03\x00\x01DO 1"), 3);
         let cases = [

@@ -6,9 +6,10 @@ use crate::gate::Hold;
 use crate::io::{BackendId, ClientReply, ReplySink};
 use crate::savepoints::Savepoints;
 use crate::state::Isolation;
-use crate::statement::{Statement, set_last_insert_id};
+use crate::statement::{Body, Statement, set_last_insert_id};
+use crate::temporary::{TemporaryWork, logged_names};
 use bytes::Bytes;
-use grove_recovery_log::{LoggedStatement, Origin, Position, WriteUnit};
+use grove_recovery_log::{LoggedStatement, Origin, Position, Temporary, WriteUnit};
 use grove_sql::Analysis;
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
@@ -43,8 +44,8 @@ pub(crate) struct Transaction {
     pub lead: Option<BackendId>,
     /// It holds row locks that exist on the lead alone.
     pub locks_on_lead_only: bool,
-    /// The highest position whose COMMIT had been sent to the lead when its last statement completed there.
-    pub depends_on: Position,
+    /// What it has to do with temporary tables.
+    pub temporary: TemporaryWork,
 }
 
 impl Transaction {
@@ -65,7 +66,7 @@ impl Transaction {
             fate,
             lead: None,
             locks_on_lead_only: false,
-            depends_on: 0,
+            temporary: TemporaryWork::default(),
         }
     }
 
@@ -79,8 +80,8 @@ impl Transaction {
     }
 
     /// What the log gets of it: what commits, without what was taken back, whose words about the session go with the statement behind it. `origin`
-    /// is its session's.
-    pub fn write_unit(&self, origin: Origin) -> WriteUnit {
+    /// is its session's; `depends_on` the newest unit that was sent to commit when every server had executed all of it.
+    pub fn write_unit(&self, origin: Origin, depends_on: Position) -> WriteUnit {
         let (mut statements, mut context) = (Vec::new(), Vec::new());
         for executed in &self.entries {
             context.extend(executed.context.iter().cloned());
@@ -91,6 +92,7 @@ impl Transaction {
                 body: executed.body.logged(),
                 context: std::mem::take(&mut context),
                 generated_id: executed.generated_id.unwrap_or(0),
+                undone: executed.is_undone(),
                 outcome: executed.outcome.clone(),
             });
         }
@@ -101,10 +103,26 @@ impl Transaction {
                 .chain([insert_id])
                 .chain(self.opening.begin.iter().cloned())
                 .collect(),
-            had_temporary_tables: self.opening.has_temporary_tables,
+            temporary: Temporary {
+                usage: self.temporary.usage(self.opening.has_temporary_tables),
+                names: logged_names(&self.opening.temporary_names),
+                copy: self.opening.temporary_copy.clone(),
+            },
             origin,
-            depends_on: self.depends_on,
+            depends_on,
             statements,
+        }
+    }
+}
+
+impl Transaction {
+    /// Adds clients' files to what the log gets of it.
+    pub async fn add_files(&self, unit: &mut WriteUnit) {
+        let logged = self.entries.iter().filter(|executed| !executed.is_gone());
+        for (executed, statement) in logged.zip(&mut unit.statements) {
+            if matches!(executed.body, Body::Load { .. }) {
+                statement.body = executed.body.logged_with_file().await;
+            }
         }
     }
 }

@@ -37,6 +37,42 @@ pub(crate) fn read_one_row(collected: &Collect, capabilities: CapabilityFlags) -
     Some(answers.collect())
 }
 
+/// Every row of a small text result.
+pub(crate) fn read_rows(collected: &Collect, capabilities: CapabilityFlags) -> Vec<Vec<Option<Vec<u8>>>> {
+    let mut frames = frames(&collected.bytes);
+    let columns = column_count(frames.next());
+    let ends_definitions = usize::from(!capabilities.contains(CapabilityFlags::DEPRECATE_EOF));
+    let rows = frames.skip(columns + ends_definitions);
+    rows.map(|row| {
+        grove_wire::row::text_row(row)
+            .map(|value| value.map(<[u8]>::to_vec))
+            .collect()
+    })
+    .collect()
+}
+
+/// Every row of a small text result, as texts; NULL as an empty one.
+pub(crate) fn read_all_rows(collected: &Collect, capabilities: CapabilityFlags) -> Vec<Vec<String>> {
+    let text = |value: Option<Vec<u8>>| String::from_utf8_lossy(&value.unwrap_or_default()).into_owned();
+    let rows = read_rows(collected, capabilities).into_iter();
+    rows.map(|row| row.into_iter().map(text).collect()).collect()
+}
+
+/// The columns of a small result.
+pub(crate) fn read_definitions(collected: &Collect, capabilities: CapabilityFlags) -> Vec<ColumnDefinition> {
+    let mut frames = frames(&collected.bytes);
+    let columns = column_count(frames.next());
+    let definitions = frames.take(columns);
+    definitions
+        .filter_map(|frame| ColumnDefinition::parse(frame, capabilities).ok())
+        .collect()
+}
+
+fn column_count(head: Option<&[u8]>) -> usize {
+    let count = head.and_then(grove_wire::column_count);
+    count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0)
+}
+
 /// Payloads of whole frames.
 pub(crate) fn frames(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;

@@ -33,6 +33,7 @@ fn unit() -> Entry {
             body: StatementBody::Text(Bytes::from_static(b"UPDATE sbtest1 SET k=k+1 WHERE id=5014")),
             context: vec![Bytes::from_static(b"SET TIMESTAMP=1700000000.123456")],
             generated_id: 0,
+            undone: false,
             outcome,
         }],
         ..WriteUnit::default()

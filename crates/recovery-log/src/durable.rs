@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::catalogue::{Catalogue, Segment};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Record};
 use crate::encoding::encode;
 use crate::environment::Environment;
 use crate::queue::Queue;
@@ -264,6 +264,36 @@ impl OrderedLog for DurableLog {
 
     fn last_position(&self) -> Position {
         *self.durable.borrow()
+    }
+
+    fn id(&self) -> Option<LogId> {
+        Some(self.opened.log)
+    }
+
+    fn entries(
+        &self,
+        from: Position,
+        most_bytes: u64,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Record>, LogError>> + Send + '_>> {
+        let mut cursor = self.read_from(from);
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || {
+                let (mut records, mut bytes) = (Vec::new(), 0);
+                while bytes < most_bytes
+                    && let Some(record) = cursor.read()?
+                {
+                    bytes += record.payload_bytes;
+                    records.push(record);
+                }
+                Ok(records)
+            });
+            // A panic there is a bug of the reader, and says that nothing was read.
+            read.await.unwrap_or(Err(LogError::Closed))
+        })
+    }
+
+    fn retain(&self, needs: Vec<Need>) {
+        Self::retain(self, needs);
     }
 }
 

@@ -27,16 +27,42 @@ pub enum Entry {
 pub struct WriteUnit {
     /// Whose session wrote it.
     pub origin: Origin,
-    /// The highest position whose COMMIT had been sent to the lead when this unit's last statement completed there; 0 if none had
-    /// been. Two units of which neither depends on the other held all their locks at the same time, so they cannot conflict.
+    /// The highest position whose COMMIT had been sent when every server had executed all of this unit; 0 if none had been. Two units of which neither
+    /// depends on the other held all their locks at the same time, so they cannot conflict.
     pub depends_on: Position,
     /// What brings a fresh connection into the session's state at the unit's beginning and begins the transaction, as COM_QUERY payloads with the
     /// command byte.
     pub opening: Vec<Bytes>,
-    /// The session had temporary tables at that time, which a fresh connection lacks.
-    pub had_temporary_tables: bool,
+    /// The session's temporary tables at that time, which a fresh connection lacks.
+    pub temporary: Temporary,
     /// Statements in the order in which the lead executed them.
     pub statements: Vec<LoggedStatement>,
+}
+
+/// A session's temporary tables as something that is logged finds them.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Temporary {
+    /// What it has to do with them.
+    pub usage: TemporaryUse,
+    /// Schema and name of each, in lower case; none, with [`TemporaryUse::Needed`], if they are not known.
+    pub names: Vec<(Bytes, Bytes)>,
+    /// What makes them again with their rows, as COM_QUERY payloads with the command byte. Only where a server may need that: one was lost since they were
+    /// made, or since they were last copied.
+    pub copy: Vec<Bytes>,
+}
+
+/// What a unit has to do with its session's temporary tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum TemporaryUse {
+    /// The session had none at the unit's beginning.
+    #[default]
+    None,
+    /// The unit does without those that there were.
+    Untouched,
+    /// It reads or writes them, and others with them.
+    Needed,
+    /// It writes nothing but temporary tables.
+    Only,
 }
 
 /// What was decided before the lead was asked: after a crash, servers may have executed it or not.
@@ -57,6 +83,8 @@ pub struct Standalone {
     pub origin: Origin,
     /// Position of its [`Intent`].
     pub intent: Position,
+    /// The session's temporary tables before, which a fresh connection lacks.
+    pub temporary: Temporary,
     /// The statement and the lead's answer.
     pub statement: LoggedStatement,
 }
@@ -74,6 +102,8 @@ pub struct Origin {
     pub schema: Bytes,
     /// Grove's own id of the client connection. Statements that keep state on their connection (LOCK TABLES, XA) belong together by it.
     pub connection_id: u32,
+    /// Tells sessions apart, those of earlier processes too: COM_CHANGE_USER and COM_RESET_CONNECTION begin another one on the same connection.
+    pub session: u64,
 }
 
 /// The command as the client sent it.
@@ -88,8 +118,15 @@ pub enum StatementBody {
         /// What the client sent between the command byte and the text.
         attributes: Bytes,
     },
-    /// COM_QUERY payload of a LOAD DATA LOCAL, without the command byte and without the client's file, which the log does not hold.
+    /// COM_QUERY payload of a LOAD DATA LOCAL, without the command byte and without the client's file, which was too large for the log.
     LoadWithoutFile(Bytes),
+    /// The same with the client's file.
+    Load {
+        /// Statement text.
+        text: Bytes,
+        /// All of the file.
+        file: Bytes,
+    },
     /// A prepared statement's text and one execution's binary parameters.
     Execute {
         /// Statement text.
@@ -110,6 +147,9 @@ pub struct LoggedStatement {
     pub context: Vec<Bytes>,
     /// The first auto-increment value that the lead generated for it, to be forced with INSERT_ID; 0 if it generated none.
     pub generated_id: u64,
+    /// The lead has taken it back with ROLLBACK TO SAVEPOINT, except for what no rollback takes back. Its answer need not be given again: the locks under which it
+    /// was given may have been released with it.
+    pub undone: bool,
     /// What the lead answered.
     pub outcome: Outcome,
 }
@@ -171,6 +211,11 @@ pub enum MembershipCause {
         server: String,
         /// Why it had to.
         reason: String,
+    },
+    /// A server that holds all of the log came, or came back.
+    Joined {
+        /// Its name.
+        server: String,
     },
 }
 

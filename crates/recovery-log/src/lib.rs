@@ -35,7 +35,7 @@ pub use durable::{DurableLog, Opened, Options, Status};
 pub use encoding::{DecodeError, Kind, decode, encode};
 pub use entry::{
     Checkpoint, Entry, Intent, LoggedStatement, MembershipCause, MembershipChange, Origin, Outcome, ResultOutcome,
-    Standalone, StatementBody, WriteUnit,
+    Standalone, StatementBody, Temporary, TemporaryUse, WriteUnit,
 };
 pub use environment::{Environment, Machine};
 pub use error::{Damage, LogError};
@@ -69,4 +69,16 @@ pub trait OrderedLog: Send + Sync + 'static {
     fn append(&self, entry: Entry) -> Pin<Box<dyn Future<Output = Result<Position, LogError>> + Send + '_>>;
     /// Position of the newest durable entry, 0 if there is none.
     fn last_position(&self) -> Position;
+    /// The log's name if it outlives the process, or is meant to: then servers remember by it which entries they hold. `None` for a log that is of
+    /// no use after the process.
+    fn id(&self) -> Option<LogId>;
+    /// Entries in order from position `from` on, as many as stand in `most_bytes` of the log and at least one; none if there is none yet. Those that were
+    /// dropped are an error.
+    fn entries(
+        &self,
+        from: Position,
+        most_bytes: u64,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Record>, LogError>> + Send + '_>>;
+    /// Says who needs what, instead of all that was said before; see [`DurableLog::retain`].
+    fn retain(&self, needs: Vec<Need>);
 }

@@ -2,7 +2,7 @@
 //!
 //! It gives the engine its commit order and operators a look at the last units; it survives nothing.
 
-use crate::{Entry, LogError, OrderedLog, Position};
+use crate::{Entry, LogError, LogId, Need, OrderedLog, Position, Record};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 /// The in-memory log.
 pub struct MemoryLog {
     capacity: usize,
+    id: Option<LogId>,
     state: Mutex<State>,
 }
 
@@ -25,7 +26,16 @@ impl MemoryLog {
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
+            id: None,
             state: Mutex::default(),
+        }
+    }
+
+    /// A log that stands for a durable one: the servers remember its entries by this name.
+    pub fn named(capacity: usize, id: LogId) -> Self {
+        Self {
+            id: Some(id),
+            ..Self::new(capacity)
         }
     }
 
@@ -55,6 +65,37 @@ impl OrderedLog for MemoryLog {
     fn last_position(&self) -> Position {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).last
     }
+
+    fn id(&self) -> Option<LogId> {
+        self.id
+    }
+
+    fn entries(
+        &self,
+        from: Position,
+        most_bytes: u64,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Record>, LogError>> + Send + '_>> {
+        /// Each entry counts as one of this many bytes.
+        const ENTRY: u64 = 256;
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = state.last + 1 - state.entries.len() as u64;
+        let from = from.max(1);
+        if from < first {
+            return Box::pin(std::future::ready(Err(LogError::Dropped { wanted: from, first })));
+        }
+        let records = (from..=state.last).take((most_bytes / ENTRY).max(1) as usize);
+        let records = records.filter_map(|position| {
+            Some(Record {
+                position,
+                unix_micros: 0,
+                payload_bytes: ENTRY,
+                entry: state.entries.get((position - first) as usize)?.clone(),
+            })
+        });
+        Box::pin(std::future::ready(Ok(records.collect())))
+    }
+
+    fn retain(&self, _needs: Vec<Need>) {}
 }
 
 #[cfg(test)]

@@ -164,4 +164,53 @@ impl LexMode {
             charset: ClientCharset::AsciiCompatible,
         }
     }
+
+    /// The mode of a server that greets with this version and has this `@@sql_mode`, and of a client that writes UTF-8.
+    pub fn of_server(version: &str, sql_mode: &str) -> Self {
+        let has = |mode: &str| {
+            let mut words = sql_mode.split(',');
+            words.any(|word| word.trim().eq_ignore_ascii_case(mode))
+        };
+        let flavor = match version.contains("MariaDB") {
+            true => Flavor::MariaDb,
+            false => Flavor::Mysql,
+        };
+        Self {
+            ansi_quotes: has("ANSI_QUOTES"),
+            no_backslash_escapes: has("NO_BACKSLASH_ESCAPES"),
+            ..Self::new(flavor, version_number(version))
+        }
+    }
+}
+
+/// 101119 for `5.5.5-10.11.19-MariaDB`: MariaDB before 11 puts 5.5.5 in front for old replicas.
+fn version_number(version: &str) -> u32 {
+    let version = version.strip_prefix("5.5.5-").unwrap_or(version);
+    let mut parts = version.split(|c: char| !c.is_ascii_digit());
+    let mut part = || {
+        parts
+            .next()
+            .and_then(|part| part.parse::<u32>().ok())
+            .unwrap_or(0)
+            .min(99)
+    };
+    part() * 10_000 + part() * 100 + part()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_executable_comments_count_them() {
+        for (text, number) in [
+            ("5.5.5-10.11.19-MariaDB-0+deb12u1", 101_119),
+            ("11.4.2-MariaDB", 110_402),
+            ("9.7.4", 90_704),
+            ("8.0.36-28.1 Percona", 80_036),
+            ("", 0),
+        ] {
+            assert_eq!(version_number(text), number, "{text}");
+        }
+    }
 }

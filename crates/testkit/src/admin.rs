@@ -21,6 +21,12 @@ pub struct Member {
     pub reason: String,
     /// Whether it is the lead.
     pub is_lead: bool,
+    /// It holds every entry of the recovery log up to this one, if that is known.
+    pub position: Option<u64>,
+    /// Entries that it lacks, if that is known.
+    pub lag_entries: Option<u64>,
+    /// How long it will take to be back, if Grove can tell.
+    pub eta: Option<Duration>,
 }
 
 impl Member {
@@ -65,6 +71,9 @@ pub async fn members(address: SocketAddr) -> anyhow::Result<Vec<Member>> {
             state: text(&member["state"]),
             reason: text(&member["reason"]),
             is_lead: member["lead"].as_bool().unwrap_or(false),
+            position: member["position"].as_u64(),
+            lag_entries: member["lag_entries"].as_u64(),
+            eta: member["eta_ms"].as_u64().map(Duration::from_millis),
         })
         .collect())
 }

@@ -38,6 +38,19 @@ pub struct ClusterOptions {
     pub backends: Vec<(usize, String)>,
     /// Further keys of the application's account, one a line.
     pub user: Vec<String>,
+    /// Further accounts, made on each server before Grove starts.
+    pub accounts: Vec<Account>,
+}
+
+/// An account of an application, at the servers and at Grove.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its name, from any host.
+    pub name: String,
+    /// Its password.
+    pub password: String,
+    /// What it may do, such as `ALL ON app.*`.
+    pub rights: String,
 }
 
 impl ClusterOptions {
@@ -52,6 +65,7 @@ impl ClusterOptions {
             listen: Vec::new(),
             backends: Vec::new(),
             user: Vec::new(),
+            accounts: Vec::new(),
         }
     }
 
@@ -83,6 +97,16 @@ impl ClusterOptions {
     /// Adds a key to the application's account in Grove's configuration.
     pub fn grove_user(mut self, line: &str) -> Self {
         self.user.push(line.to_owned());
+        self
+    }
+
+    /// Adds an account.
+    pub fn account(mut self, name: &str, password: &str, rights: &str) -> Self {
+        self.accounts.push(Account {
+            name: name.to_owned(),
+            password: password.to_owned(),
+            rights: rights.to_owned(),
+        });
         self
     }
 
@@ -118,6 +142,9 @@ impl Cluster {
         let mut sandbox = SandboxOptions::new(options.kind, options.servers, directory.path());
         sandbox.extra_options = options.server_options.clone();
         let sandbox = Sandbox::start(sandbox).await.context("start the servers")?;
+        for server in &sandbox.servers {
+            make_accounts(server, &options.accounts).await?;
+        }
         let admin = Port::reserve()?;
         let configuration = configuration(&sandbox.servers, admin.number, &options);
         fs::write(directory.path().join("grove.yaml"), configuration).context("write grove.yaml")?;
@@ -144,6 +171,11 @@ impl Cluster {
     /// Takes Grove's process out of the cluster, to stop it in whatever way.
     pub fn stop_grove(&mut self) -> Option<GroveProcess> {
         self.grove.take()
+    }
+
+    /// Kills Grove with SIGKILL.
+    pub async fn kill_grove(&mut self) -> anyhow::Result<()> {
+        self.stop_grove().context("Grove does not run")?.kill().await
     }
 
     /// Grove's process; `None` after [`Cluster::stop_grove`].
@@ -235,6 +267,21 @@ impl Cluster {
             }
             if Instant::now() > deadline {
                 bail!("{name} was not evicted within {limit:?}: {members:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until Grove counts this server as online, and returns how long that took.
+    pub async fn wait_until_online(&self, name: &str, limit: Duration) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        loop {
+            let members = self.members().await?;
+            if members.iter().any(|member| member.name == name && member.is_online()) {
+                return Ok(begun.elapsed());
+            }
+            if begun.elapsed() > limit {
+                bail!("{name} was not online within {limit:?}: {members:#?}");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -338,6 +385,28 @@ fn configuration(servers: &[Server], admin: u16, options: &ClusterOptions) -> St
     for line in &options.user {
         yaml.push_str(&format!("    {line}\n"));
     }
+    for account in &options.accounts {
+        yaml.push_str(&format!(
+            "  - name: {}\n    password: {}\n",
+            account.name, account.password
+        ));
+    }
     yaml.push_str(&options.configuration);
     yaml
+}
+
+async fn make_accounts(server: &Server, accounts: &[Account]) -> anyhow::Result<()> {
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    let mut conn = Conn::new(superuser_of(server))
+        .await
+        .context("connect to make accounts")?;
+    for account in accounts {
+        let name = format!("'{}'@'%'", account.name);
+        conn.query_drop(format!("CREATE USER {name} IDENTIFIED BY '{}'", account.password))
+            .await?;
+        conn.query_drop(format!("GRANT {} TO {name}", account.rights)).await?;
+    }
+    Ok(conn.disconnect().await?)
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
+use grove_sandbox::Server;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, Row, Value};
 
@@ -32,6 +33,16 @@ pub struct Subject {
     pub opts: Opts,
 }
 
+impl Subject {
+    /// This server, looked at past Grove.
+    pub fn of(server: &Server) -> Self {
+        Self {
+            name: server.name().to_owned(),
+            opts: superuser_of(server),
+        }
+    }
+}
+
 /// Compares all servers that Grove counts as online, and panics with every difference.
 pub async fn assert_servers_equal(cluster: &Cluster) -> Comparison {
     let comparison = compare_online(cluster).await.expect("the servers can be compared");
@@ -45,15 +56,7 @@ pub async fn assert_servers_equal(cluster: &Cluster) -> Comparison {
 
 /// Compares all servers that Grove counts as online.
 pub async fn compare_online(cluster: &Cluster) -> anyhow::Result<Comparison> {
-    let subjects: Vec<Subject> = cluster
-        .online()
-        .await?
-        .into_iter()
-        .map(|server| Subject {
-            name: server.name().to_owned(),
-            opts: superuser_of(server),
-        })
-        .collect();
+    let subjects: Vec<Subject> = cluster.online().await?.into_iter().map(Subject::of).collect();
     compare(&subjects).await
 }
 

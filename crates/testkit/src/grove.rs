@@ -95,6 +95,11 @@ impl GroveProcess {
         }
     }
 
+    /// Kills it with SIGKILL and returns when it is gone, and with it its lock on the recovery log.
+    pub async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("kill Grove")
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = self

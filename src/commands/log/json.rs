@@ -4,7 +4,9 @@
 
 use std::io::{self, Write};
 
-use grove_recovery_log::{Entry, LoggedStatement, MembershipCause, Origin, Record, ResultOutcome, StatementBody};
+use grove_recovery_log::{
+    Entry, LoggedStatement, MembershipCause, Origin, Record, ResultOutcome, StatementBody, Temporary, TemporaryUse,
+};
 use serde_json::{Value, json};
 
 use super::text::COM_QUERY;
@@ -26,7 +28,7 @@ fn entry(entry: &Entry) -> Value {
             "origin": origin(&unit.origin),
             "depends_on": unit.depends_on,
             "opening": unit.opening.iter().map(|text| context(text)).collect::<Vec<_>>(),
-            "had_temporary_tables": unit.had_temporary_tables,
+            "temporary": temporary(&unit.temporary),
             "statements": unit.statements.iter().map(statement).collect::<Vec<_>>(),
         }),
         Entry::Intent(intent) => json!({
@@ -39,18 +41,38 @@ fn entry(entry: &Entry) -> Value {
             "kind": "standalone",
             "origin": origin(&standalone.origin),
             "intent": standalone.intent,
+            "temporary": temporary(&standalone.temporary),
             "statement": statement(&standalone.statement),
         }),
         Entry::Membership(change) => {
             let cause = match &change.cause {
                 MembershipCause::Formed => json!({ "formed": true }),
                 MembershipCause::Evicted { server, reason } => json!({ "evicted": server, "reason": reason }),
+                MembershipCause::Joined { server } => json!({ "joined": server }),
             };
             let (epoch, lead, online) = (change.epoch, &change.lead, &change.online);
             json!({ "kind": "membership", "epoch": epoch, "lead": lead, "online": online, "cause": cause })
         }
         Entry::Checkpoint(checkpoint) => json!({ "kind": "checkpoint", "name": checkpoint.name }),
     }
+}
+
+fn temporary(temporary: &Temporary) -> Value {
+    let usage = match temporary.usage {
+        TemporaryUse::None => "none",
+        TemporaryUse::Untouched => "untouched",
+        TemporaryUse::Needed => "needed",
+        TemporaryUse::Only => "only",
+    };
+    let names = temporary
+        .names
+        .iter()
+        .map(|(schema, name)| json!([bytes(schema), bytes(name)]));
+    json!({
+        "usage": usage,
+        "names": names.collect::<Vec<_>>(),
+        "copy": temporary.copy.iter().map(|text| context(text)).collect::<Vec<_>>(),
+    })
 }
 
 fn origin(origin: &Origin) -> Value {
@@ -60,6 +82,7 @@ fn origin(origin: &Origin) -> Value {
         "collation": origin.collation,
         "schema": bytes(&origin.schema),
         "connection_id": origin.connection_id,
+        "session": origin.session,
     })
 }
 
@@ -68,6 +91,7 @@ fn statement(statement: &LoggedStatement) -> Value {
         "body": body(&statement.body),
         "context": statement.context.iter().map(|text| context(text)).collect::<Vec<_>>(),
         "generated_id": statement.generated_id,
+        "undone": statement.undone,
         "results": statement.outcome.results.iter().map(result).collect::<Vec<_>>(),
         "in_transaction": statement.outcome.in_transaction,
     })
@@ -79,6 +103,7 @@ fn body(body: &StatementBody) -> Value {
         StatementBody::Attributed { text, attributes } => {
             json!({ "text": bytes(text), "attributes": bytes(attributes) })
         }
+        StatementBody::Load { text, file } => json!({ "text": bytes(text), "file": bytes(file) }),
         StatementBody::LoadWithoutFile(text) => json!({ "text": bytes(text), "file": null }),
         StatementBody::Execute {
             text,

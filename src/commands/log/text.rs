@@ -4,7 +4,9 @@
 
 use std::io::{self, Write};
 
-use grove_recovery_log::{Entry, LoggedStatement, MembershipCause, Origin, Record, ResultOutcome, StatementBody};
+use grove_recovery_log::{
+    Entry, LoggedStatement, MembershipCause, Origin, Record, ResultOutcome, StatementBody, TemporaryUse,
+};
 
 use super::time;
 
@@ -18,8 +20,10 @@ pub fn write(output: &mut impl Write, record: &Record) -> io::Result<()> {
     match &record.entry {
         Entry::Unit(unit) => {
             writeln!(output, "unit depends_on={} {}", unit.depends_on, origin(&unit.origin))?;
-            if unit.had_temporary_tables {
-                writeln!(output, "  [the session had temporary tables]")?;
+            match unit.temporary.usage {
+                TemporaryUse::None | TemporaryUse::Untouched => {}
+                TemporaryUse::Needed => writeln!(output, "  [with the session's temporary tables]")?,
+                TemporaryUse::Only => writeln!(output, "  [on the session's temporary tables only]")?,
             }
             context(output, &unit.opening)?;
             unit.statements.iter().try_for_each(|next| statement(output, next))
@@ -48,6 +52,7 @@ pub fn write(output: &mut impl Write, record: &Record) -> io::Result<()> {
                     let (server, reason) = (escaped(server.as_bytes()), escaped(reason.as_bytes()));
                     writeln!(output, " evicted={server}\n  because {reason}")
                 }
+                MembershipCause::Joined { server } => writeln!(output, " joined={}", escaped(server.as_bytes())),
             }
         }
         Entry::Checkpoint(checkpoint) => writeln!(output, "checkpoint {}", escaped(checkpoint.name.as_bytes())),
@@ -62,6 +67,9 @@ fn origin(origin: &Origin) -> String {
 fn statement(output: &mut impl Write, logged: &LoggedStatement) -> io::Result<()> {
     context(output, &logged.context)?;
     writeln!(output, "  {}", body(&logged.body))?;
+    if logged.undone {
+        writeln!(output, "    taken back by ROLLBACK TO SAVEPOINT")?;
+    }
     if logged.generated_id > 0 {
         writeln!(output, "    first generated id {}", logged.generated_id)?;
     }
@@ -98,6 +106,7 @@ fn body(body: &StatementBody) -> String {
         StatementBody::Attributed { text, attributes } => {
             format!("{} [query attributes {}]", escaped(text), escaped(attributes))
         }
+        StatementBody::Load { text, file } => format!("{} [the client's file of {} bytes]", escaped(text), file.len()),
         StatementBody::LoadWithoutFile(text) => format!("{} [the client's file is not in the log]", escaped(text)),
         StatementBody::Execute {
             text,
@@ -139,7 +148,7 @@ fn push_bytes(text: &mut String, bytes: &[u8]) {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use grove_recovery_log::{Outcome, WriteUnit};
+    use grove_recovery_log::{Outcome, Temporary, WriteUnit};
 
     #[test]
     fn every_byte_can_be_told() {
@@ -156,15 +165,17 @@ mod tests {
                 user: "app".into(),
                 schema: Bytes::from_static(b"shop"),
                 connection_id: 7,
+                session: 9,
                 ..Origin::default()
             },
             depends_on: 3,
             opening: vec![Bytes::from_static(b"\x03BEGIN")],
-            had_temporary_tables: false,
+            temporary: Temporary::default(),
             statements: vec![LoggedStatement {
                 body: StatementBody::Text(Bytes::from_static(b"UPDATE t\nSET a='\xE9'")),
                 context: vec![Bytes::from_static(b"\x03SET TIMESTAMP=1")],
                 generated_id: 8,
+                undone: false,
                 outcome: Outcome {
                     results: [ResultOutcome::Err { code: 1062 }].into_iter().collect(),
                     in_transaction: true,

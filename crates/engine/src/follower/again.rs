@@ -2,7 +2,8 @@
 
 use super::undo::undo;
 use super::{Follower, Opening};
-use crate::group::{Group, Verdict};
+use crate::group::Group;
+use crate::health::Verdict;
 use crate::io::{BackendId, Clock, Discard, Identity, KillKind, LegError, Servers, World};
 use crate::leg::OpenLeg;
 use crate::statement::set_last_insert_id;
@@ -65,12 +66,11 @@ impl<W: World> Follower<W> {
         self.started_over = true;
         // Its locks would hold the new connection up until the server notices that the old one is gone.
         let old = self.leg.thread_id();
-        let _ = self
-            .group
-            .world
-            .servers()
-            .kill(backend, old, KillKind::Connection)
-            .await;
+        // A server that was away since may have given the number to somebody else.
+        if !self.leg.gone().is_cancelled() {
+            let kill = KillKind::Connection;
+            let _ = self.group.world.servers().kill(backend, old, kill).await;
+        }
         self.unregister();
         let opened = open_leg(&self.group, &self.identity, &self.opening, backend).await;
         self.leg = opened.map_err(|again| self.give_up(&format!("{error}; a new connection failed: {again}")))?;

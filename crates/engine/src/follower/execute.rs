@@ -1,6 +1,7 @@
 //! Executing what the lead has answered, one statement after the other, and who waits for whom meanwhile.
 
 use super::{Executed, Follower};
+use crate::group::Fault;
 use crate::interrupt::{Running, kill_statement};
 use crate::io::{Clock, Discard, LegError, World};
 use crate::statement::{outcome_of, query_payload, set_last_insert_id};
@@ -37,7 +38,8 @@ impl<W: World> Follower<W> {
                 Ok(step) => step,
                 Err(LegError::Protocol(reason)) if begins => {
                     // If it was the BEGIN that was refused, then the statement behind it has committed by itself.
-                    return Err(self.give_up(&format!("whether a transaction was begun here is not known: {reason}")));
+                    let reason = format!("whether a transaction was begun here is not known: {reason}");
+                    return Err(self.give_up_as(Fault::Diverged, &reason));
                 }
                 Err(error @ (LegError::Lost(_) | LegError::Protocol(_))) => {
                     attempts += 1;

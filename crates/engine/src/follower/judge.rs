@@ -3,7 +3,7 @@
 use super::execute::Step;
 use super::{Executed, Follower};
 use crate::fate::Fate;
-use crate::group::Group;
+use crate::group::{Fault, Group};
 use crate::io::{Entropy, LegError, LegReply, World};
 use crate::statement::insert_id;
 use grove_recovery_log::{Outcome, ResultOutcome};
@@ -76,8 +76,11 @@ impl<W: World> Follower<W> {
             // The lead has taken it back, and others may have overtaken it here. The ROLLBACK TO SAVEPOINT behind it undoes what it did.
             return Ok(Step::Executed);
         }
-        if !self.group.is_online(executed.lead) {
-            // Nobody can say any more who was right, and no connection will execute it as the client was told.
+        if !self.group.is_online(executed.lead) || self.started_over {
+            // A lead that was killed and started again between two probes holds no locks of this transaction any more, and its session may not know
+            // yet: others have overtaken what is executed here for the second time.
+            // Nobody can say any more who was right, and no connection will execute it as the client was told. If it is this server that differs, the
+            // next transaction will show it.
             self.fate.doom();
             return Ok(Step::StartOver(Duration::ZERO));
         }
@@ -91,7 +94,7 @@ impl<W: World> Follower<W> {
             message.map(|message| format!(" ({message})")).unwrap_or_default(),
             executed.outcome.results
         );
-        Err(self.give_up(&reason))
+        Err(self.give_up_as(Fault::Diverged, &reason))
     }
 }
 
@@ -106,7 +109,7 @@ async fn settled_and_abandoned<W: World>(group: &Group<W>, fate: &Fate) -> bool 
 /// 1467 (MariaDB's answer to a deadlock victim that wanted an auto-increment value), 3058 and 1614 (MySQL's further deadlock codes), 1020
 /// (MariaDB: record changed since the snapshot), 1412 (the snapshot here is older than a DDL statement, the lead's is not), 1615 (prepared again
 /// and again because of DDL), 3572 (NOWAIT).
-fn is_lock_trouble(code: u16) -> bool {
+pub(crate) fn is_lock_trouble(code: u16) -> bool {
     matches!(
         code,
         1205 | 1213 | 1317 | 1467 | 3058 | 1614 | 1020 | 1412 | 1615 | 3572

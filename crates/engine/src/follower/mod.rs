@@ -12,11 +12,11 @@ mod restart;
 mod undo;
 
 pub(crate) use handle::FollowerHandle;
-pub(crate) use judge::{agree, is_lock_trouble_of};
+pub(crate) use judge::{agree, is_lock_trouble, is_lock_trouble_of};
 pub(crate) use restart::Restart;
 
 use crate::fate::Fate;
-use crate::group::Group;
+use crate::group::{Fault, Group};
 use crate::io::{BackendId, Identity, LegError, Servers, World};
 use crate::leg::OpenLeg;
 use crate::order::Share;
@@ -94,6 +94,12 @@ pub(crate) struct Opening {
     pub last_insert_id: u64,
     /// The session had temporary tables then, which a fresh connection would lack.
     pub has_temporary_tables: bool,
+    /// Their schemas and names, if those are known.
+    pub temporary_names: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What makes them again, where a server may need that from the log.
+    pub temporary_copy: Vec<Bytes>,
+    /// How many servers had been lost.
+    pub losses: u64,
     /// Version of the session state in `state`.
     pub state_version: u64,
     /// `SET TRANSACTION` if any, and the statement that begins the transaction.
@@ -247,9 +253,13 @@ impl<W: World> Follower<W> {
         }
     }
 
-    /// Evicts the server.
+    /// Evicts the server, which may come back.
     fn give_up(&self, reason: &str) -> LegError {
-        self.group.evict(self.leg.backend, reason);
+        self.give_up_as(Fault::Failed, reason)
+    }
+
+    fn give_up_as(&self, fault: Fault, reason: &str) -> LegError {
+        self.group.take_out(self.leg.backend, fault, reason);
         LegError::Lost(reason.into())
     }
 }

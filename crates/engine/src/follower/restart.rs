@@ -93,9 +93,11 @@ impl Restart {
         }
         if !known && waited > ASK_BEFORE_ALL {
             let others = group.restartable.iter();
-            others
-                .filter(|other| other.key().0 == backend && other.key().1 != thread_id)
-                .for_each(|other| other.give_way_to(self, group));
+            let others = others.filter(|other| other.key().0 == backend && other.key().1 != thread_id);
+            let mut others: Vec<_> = others.map(|other| (other.key().1, other.value().clone())).collect();
+            // The map has no order, and a simulation must give the same trace again.
+            others.sort_unstable_by_key(|(thread_id, _)| *thread_id);
+            others.iter().for_each(|(_, other)| other.give_way_to(self, group));
         }
     }
 

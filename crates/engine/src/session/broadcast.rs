@@ -5,16 +5,20 @@
 
 use super::LegOf;
 use super::insert_id::{forces_insert_id, reports_no_insert_id};
+use crate::barrier::Pass;
 use crate::follower::agree;
 use crate::gate::Hold;
-use crate::group::{Group, Verdict};
+use crate::group::{Fault, Group};
+use crate::health::Verdict;
 use crate::interrupt::Running;
 use crate::io::{BackendId, Discard, LegError, LegReply, ReplySink, World};
 use crate::local_file::{LocalFile, send_whole};
-use crate::order::Share;
+use crate::order::{CommitUnderWay, Share};
 use crate::statement::{Statement, asks_for_file, insert_id, outcome_of, query_payload, set_last_insert_id};
 use bytes::{Bytes, BytesMut};
-use grove_recovery_log::{Entry, Intent, LoggedStatement, Origin, Outcome, Position, ResultOutcome, Standalone};
+use grove_recovery_log::{
+    Entry, Intent, LoggedStatement, Origin, Outcome, Position, ResultOutcome, Standalone, Temporary,
+};
 use grove_sql::{Class, TouchedTables};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -29,13 +33,16 @@ pub(super) struct Broadcast<W: World> {
     pub clock: Vec<Bytes>,
     /// The session, for the log.
     pub origin: Origin,
+    /// The session's temporary tables, for the log.
+    pub temporary: Temporary,
     /// Position of its intent in the log.
     pub intent: Position,
     pub running: Arc<Running>,
     pub lead: Box<LegOf<W>>,
     pub followers: Vec<Box<LegOf<W>>>,
-    /// The epoch's share and the gates: released when every server has it.
-    pub _guards: (Arc<Share>, Arc<Hold>),
+    pub under_way: CommitUnderWay,
+    /// The epoch's share, the gates, and the barrier: released when every server has it.
+    pub _guards: (Arc<Share>, Arc<Hold>, Pass),
 }
 
 /// A statement that was carried out.
@@ -139,10 +146,10 @@ impl<W: World> Broadcast<W> {
             Err(error) => {
                 let lead = self.lead.backend;
                 if !matches!(self.group.verify(lead, &error).await, Ok(Verdict::Evicted)) {
-                    self.group.evict(
-                        lead,
-                        "lost its connection in the middle of a statement that commits by itself",
-                    );
+                    let reason = "lost its connection in the middle of a statement that commits by itself";
+                    if !self.group.evict(lead, reason) {
+                        self.group.owes(lead, reason);
+                    }
                 }
                 let legs = self.followers;
                 return Err(LostLead { error, legs });
@@ -152,7 +159,7 @@ impl<W: World> Broadcast<W> {
         let outcome = outcome_of(&reply.reply);
         if stopped_in_the_middle(&self.statement, &outcome, self.lead.was_killed) {
             let reason = "a statement that may have done part of its work was interrupted on it";
-            self.group.evict(self.lead.backend, reason);
+            self.group.take_out(self.lead.backend, Fault::Diverged, reason);
         } else if worth_repeating(&outcome) {
             let generated_id = match reports_no_insert_id(&self.statement) {
                 true => self.lead.last_insert_id().await.ok().filter(|&id| id > 0),
@@ -160,6 +167,20 @@ impl<W: World> Broadcast<W> {
             };
             return Ok(self.repeat(reply, outcome, generated_id).await);
         }
+        // Nothing was done; whoever comes back and has noted the intent must know.
+        let nothing = Standalone {
+            origin: self.origin.clone(),
+            intent: self.intent,
+            temporary: Temporary::default(),
+            statement: LoggedStatement {
+                body: self.statement.body.logged(),
+                context: Vec::new(),
+                generated_id: 0,
+                undone: false,
+                outcome: outcome.clone(),
+            },
+        };
+        let appended = self.group.log.append(Entry::Standalone(nothing)).await;
         let Self {
             lead, mut followers, ..
         } = self;
@@ -168,7 +189,7 @@ impl<W: World> Broadcast<W> {
             insert_id: insert_id(&outcome),
             reply,
             legs: followers,
-            logged: Ok(()),
+            logged: appended.map(|_| ()).map_err(|error| error.to_string()),
         })
     }
 
@@ -180,9 +201,12 @@ impl<W: World> Broadcast<W> {
             state,
             clock,
             origin,
+            temporary,
             intent,
             lead,
             mut followers,
+            under_way: _under_way,
+            _guards,
             ..
         } = self;
         for &backend in &group.view().online {
@@ -199,43 +223,57 @@ impl<W: World> Broadcast<W> {
         let replies: Vec<(BackendId, Result<LegReply, LegError>)> = futures_util::future::join_all(runs).await;
         let mut legs = vec![lead];
         for (leg, (backend, result)) in followers.into_iter().zip(replies) {
-            let reason = match result {
+            let (fault, reason) = match result {
                 Ok(reply) if agree(&outcome, &outcome_of(&reply.reply)) => {
                     let mut leg = leg;
                     if generated_id.is_none() || leg.last_insert_id().await.ok() == generated_id {
                         legs.push(leg);
                         continue;
                     }
-                    "generated other keys than the lead".to_owned()
+                    (Fault::Diverged, "generated other keys than the lead".to_owned())
                 }
-                Ok(reply) => format!(
-                    "answered differently from the lead: {:?} instead of {:?}",
-                    outcome_of(&reply.reply).results,
-                    outcome.results
-                ),
-                Err(error) => format!("lost in the middle of a statement that commits by itself: {error}"),
+                Ok(reply) => {
+                    let reason = format!(
+                        "answered differently from the lead: {:?} instead of {:?}",
+                        outcome_of(&reply.reply).results,
+                        outcome.results
+                    );
+                    (Fault::Diverged, reason)
+                }
+                Err(error) => {
+                    let reason = format!("lost in the middle of a statement that commits by itself: {error}");
+                    (Fault::Failed, reason)
+                }
             };
-            group.evict(backend, &reason);
+            group.take_out(backend, fault, &reason);
         }
         let logged = LoggedStatement {
-            body: statement.body.logged(),
+            body: statement.body.logged_with_file().await,
             context: state.into_iter().chain(clock).collect(),
             generated_id: id,
+            undone: false,
             outcome,
         };
         let executed = Standalone {
             origin,
             intent,
+            temporary,
             statement: logged,
         };
-        let appended = group.log.append(Entry::Standalone(executed)).await;
+        let holders: Vec<BackendId> = legs.iter().map(|leg| leg.backend).collect();
+        let logged = match group.log.append(Entry::Standalone(executed)).await {
+            Ok(position) => {
+                group.commits.sent(position);
+                group.mark(&holders, position).await;
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        };
         Done {
             insert_id: id,
             reply,
             legs,
-            logged: appended
-                .map(|position| group.commits.sent(position))
-                .map_err(|error| error.to_string()),
+            logged,
         }
     }
 }

@@ -4,14 +4,17 @@
 //! disconnect or be killed meanwhile; the task keeps the transaction's gates until the last server has answered.
 
 use super::{LegOf, Session, Slot};
+use crate::barrier::Pass;
 use crate::error::SessionError;
 use crate::gate::Hold;
 use crate::group::Group;
-use crate::io::{BackendId, Discard, Leg, LegError, LegReply, World};
+use crate::io::{BackendId, Discard, Identity, Leg, LegError, LegReply, World};
 use crate::leg::OpenLeg;
 use crate::order::CommitUnderWay;
+use crate::position_rows::is_access_denied;
 use crate::statement::Body;
-use grove_recovery_log::{Entry, WriteUnit};
+use grove_recovery_log::{Entry, Position, WriteUnit};
+use grove_wire::CapabilityFlags;
 use std::sync::Arc;
 
 /// Everything that the task needs.
@@ -19,8 +22,13 @@ struct DecidedCommit<W: World> {
     group: Arc<Group<W>>,
     unit: WriteUnit,
     body: Body,
+    identity: Arc<Identity>,
+    /// Whether the client's statements may be several in one text.
+    takes_several: bool,
     lead: BackendId,
     legs: Vec<Box<LegOf<W>>>,
+    /// Given back when the log has the unit.
+    pass: Pass,
     /// Released when the task ends.
     _hold: Arc<Hold>,
     _under_way: CommitUnderWay,
@@ -33,18 +41,28 @@ struct Committed<W: World> {
 }
 
 impl<W: World> Session<W> {
-    /// Commits a transaction that has written; every follower has executed all of it and is back.
-    pub(super) async fn commit_writes(&mut self, body: Body, lead: BackendId) -> Result<LegReply, SessionError> {
+    /// Commits a transaction that has written; every follower has executed all of it and is back. The barrier has been passed since.
+    pub(super) async fn commit_writes(
+        &mut self,
+        body: Body,
+        lead: BackendId,
+        pass: Pass,
+    ) -> Result<LegReply, SessionError> {
         let mut legs = Vec::new();
         for slot in &mut self.slots {
             if matches!(slot, Slot::Mine(leg) if leg.in_transaction)
                 && let Slot::Mine(leg) = std::mem::replace(slot, Slot::Closed)
+                // One of a server that has left may hold less than the whole transaction, and must not say that it holds the unit.
+                && !leg.gone().is_cancelled()
             {
                 legs.push(leg);
             }
         }
         let holders: Vec<BackendId> = legs.iter().map(|leg| leg.backend).collect();
         if !holders.iter().any(|&backend| self.group.is_online(backend)) {
+            let lost = LegError::Lost("every connection of the transaction was lost".into());
+            let verdict = self.group.verify(self.group.view().lead, &lost).await;
+            verdict.map_err(SessionError::NoServer)?;
             return Err(SessionError::Retry(
                 "every server lost the transaction before it was decided".into(),
             ));
@@ -52,13 +70,20 @@ impl<W: World> Session<W> {
         let Some(transaction) = self.transaction.take() else {
             return Err(SessionError::Fatal("a commit without a transaction".into()));
         };
+        // Not from the time at which the lead executed its last statement: a lead that has lost other transactions (it was started again a moment ago)
+        // lets pass what their locks hold up on the others.
+        let mut unit = transaction.write_unit(self.identity.logged(self.generation), self.group.commits.newest_sent());
+        transaction.add_files(&mut unit).await;
         self.evict_all_but(&holders);
         let commit = DecidedCommit {
             group: Arc::clone(&self.group),
-            unit: transaction.write_unit(self.identity.logged()),
+            unit,
             body,
+            identity: Arc::clone(&self.identity),
+            takes_several: self.identity.capabilities.contains(CapabilityFlags::MULTI_STATEMENTS),
             lead,
             legs,
+            pass,
             _hold: transaction.hold,
             _under_way: self.group.commits.begin(),
         };
@@ -88,13 +113,20 @@ impl<W: World> DecidedCommit<W> {
             group,
             unit,
             body,
+            identity,
+            takes_several,
             lead,
             mut legs,
-            ..
+            pass,
+            _hold,
+            _under_way,
         } = self;
-        match group.log.append(Entry::Unit(unit)).await {
+        let position = match group.log.append(Entry::Unit(unit)).await {
             // Before the lead can release a lock.
-            Ok(position) => group.commits.sent(position),
+            Ok(position) => {
+                group.commits.sent(position);
+                position
+            }
             // Dropping the legs rolls the transaction back everywhere. If it is in the log nevertheless, the next start of Grove will find it.
             Err(error) if error.leaves_open() => {
                 return Committed {
@@ -110,16 +142,49 @@ impl<W: World> DecidedCommit<W> {
                     legs: undo(legs).await,
                 };
             }
-        }
-        let runs = legs.iter_mut().map(|leg| async {
-            let mut sink = Discard;
-            leg.run(&[], &body, &mut sink).await
-        });
+        };
+        drop(pass);
+        let runs = legs
+            .iter_mut()
+            .map(|leg| commit_on(&group, leg, position, &body, takes_several));
         let replies = futures_util::future::join_all(runs).await;
-        let committed = judge(&group, lead, legs, replies);
+        let mut committed = judge(&group, lead, legs, replies);
+        if let Err(error @ SessionError::Fatal(_)) = &mut committed.answer
+            && group.log.id().is_some()
+            && let Some(reply) = confirmed_later(&group, &identity, &body).await
+        {
+            tracing::warn!(position, %error, "the commit was confirmed only after its last server had been brought back");
+            committed.answer = Ok(reply);
+        }
         group.metrics().commits.add(1);
         committed
     }
+}
+
+/// Commits on one server, with the unit's position. An account that has not written there before is permitted to write positions.
+async fn commit_on<W: World>(
+    group: &Group<W>,
+    leg: &mut LegOf<W>,
+    position: Position,
+    body: &Body,
+    takes_several: bool,
+) -> Result<LegReply, LegError> {
+    let reply = leg.commit(position, body, takes_several).await?;
+    match reply.reply.err() {
+        Some(err) if is_access_denied(err.code) => {
+            group.permit_marks(leg).await?;
+            leg.commit(position, body, takes_several).await
+        }
+        _ => Ok(reply),
+    }
+}
+
+/// The unit is decided, and no server has confirmed it: the last one was lost in between. It is brought to the log's end before anybody goes on there, so
+/// whoever is let in then finds the unit done. `None` if that takes too long.
+async fn confirmed_later<W: World>(group: &Arc<Group<W>>, identity: &Arc<Identity>, body: &Body) -> Option<LegReply> {
+    let lead = group.view().lead;
+    let mut leg = group.open_leg(lead, identity).await.ok()?;
+    leg.run(&[], body, &mut Discard).await.ok()
 }
 
 /// Rolls back what was not decided; the legs on which that is certain.
@@ -158,10 +223,10 @@ fn judge<W: World>(
             // The same refusal everywhere is the client's answer.
             Ok(reply) if !anybody => answer = Ok(reply),
             Ok(reply) => {
-                group.evict(
-                    backend,
-                    &format!("COMMIT failed here and not elsewhere: {:?}", reply.reply.err()),
-                );
+                let reason = format!("COMMIT failed here and not elsewhere: {:?}", reply.reply.err());
+                if !group.evict(backend, &reason) {
+                    group.owes(backend, &reason);
+                }
             }
             Err(error) => {
                 let reason = format!("the connection was lost during COMMIT: {error}");
@@ -171,6 +236,7 @@ fn judge<W: World>(
                         reason,
                         "whether the last server has committed is not known"
                     );
+                    group.owes(backend, &reason);
                 }
             }
         }

@@ -1,12 +1,14 @@
 //! Beginning and ending transactions: BEGIN, savepoints, COMMIT's decision and its execution everywhere, ROLLBACK.
 
 use super::{LegOf, Session, Slot};
+use crate::barrier::Stay;
 use crate::error::SessionError;
 use crate::follower::{Executed, Undone};
 use crate::io::{BackendId, ClientReply, Discard, LegError, LegReply, World};
 use crate::statement::{Body, Statement, outcome_of, query_payload};
 use bytes::BytesMut;
 use grove_recovery_log::Entry;
+use grove_sql::Flavor;
 use std::sync::Arc;
 
 impl<W: World> Session<W> {
@@ -126,6 +128,14 @@ impl<W: World> Session<W> {
         if self.transaction.is_none() {
             return self.read(statement, sink).await;
         }
+        if let (true, Some(warned_by)) = (self.is_writing(), self.warned_by.take())
+            && self.initial_lex_mode.flavor == Flavor::MariaDb
+        {
+            // MariaDB's COMMIT leaves them, and the position that goes with it does not.
+            // A leg that is lost here is found lost again below.
+            let _ = self.take_mine(warned_by).await;
+            self.keep_warnings(warned_by, true).await;
+        }
         let reply = self.commit_everywhere(Some(statement)).await?;
         if chain {
             self.chain_transaction();
@@ -160,14 +170,20 @@ impl<W: World> Session<W> {
         let writer = transaction.lead.filter(|_| !transaction.entries.is_empty());
         self.gather().await;
         match writer {
-            Some(lead) => {
+            Some(lead) => loop {
+                let joins = self.group.view().joins;
                 self.restore_followers(lead).await?;
                 self.gather().await;
                 if let Some(doomed) = self.doomed() {
                     return Err(doomed);
                 }
-                self.commit_writes(body, lead).await.map(Some)
-            }
+                self.copy_before_commit().await?;
+                let pass = self.group.barrier.pass(Stay::Short).await;
+                if self.group.view().joins == joins {
+                    return self.commit_writes(body, lead, pass).await.map(Some);
+                }
+                // A server that has joined meanwhile must have its part too.
+            },
             None => self.end_reading(&body).await.map(Some),
         }
     }
@@ -270,6 +286,8 @@ impl<W: World> Session<W> {
     /// The lead's last statement committed by itself; so have the followers, once they have executed it.
     pub(super) async fn finish_committed(&mut self) -> Result<(), SessionError> {
         self.gather().await;
+        let _pass = self.group.barrier.pass(Stay::Short).await;
+        let _under_way = self.group.standalones.begin();
         let mut holders = Vec::new();
         for slot in &self.slots {
             if let Slot::Mine(leg) = slot {
@@ -280,11 +298,14 @@ impl<W: World> Session<W> {
         let unit = self
             .transaction
             .take()
-            .map(|transaction| transaction.write_unit(self.identity.logged()))
+            .map(|transaction| {
+                transaction.write_unit(self.identity.logged(self.generation), self.group.commits.newest_sent())
+            })
             .unwrap_or_default();
         let appended = self.group.log.append(Entry::Unit(unit)).await;
         let position = appended.map_err(|error| SessionError::Fatal(error.to_string()))?;
         self.group.commits.sent(position);
+        self.group.mark(&holders, position).await;
         Ok(())
     }
 

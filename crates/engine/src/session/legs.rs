@@ -3,7 +3,7 @@
 use super::{LegOf, Session, Slot};
 use crate::error::SessionError;
 use crate::follower::{Follower, FollowerHandle};
-use crate::group::Verdict;
+use crate::health::Verdict;
 use crate::io::{BackendId, Clock, Discard, LegError, World};
 use bytes::Bytes;
 use grove_wire::ReplyShape;
@@ -40,7 +40,7 @@ impl<W: World> Session<W> {
                     return Err(LegError::Lost("the transaction's leg was lost".into()));
                 }
                 Slot::Closed if self.state.temporary_tables.any() => {
-                    return Err(LegError::Lost("the leg with the temporary tables was lost".into()));
+                    Box::pin(self.open_with_temporary_tables(backend)).await?
                 }
                 Slot::Closed => Box::new(Box::pin(self.group.open_leg(backend, &self.identity)).await?),
                 Slot::Away(handle) => match Box::pin(self.reclaimed(handle)).await {
@@ -94,7 +94,9 @@ impl<W: World> Session<W> {
         let Slot::Mine(leg) = self.slot(backend) else { return };
         let idle = now.saturating_sub(leg.used_at);
         leg.used_at = now;
-        if replaceable && idle >= IDLE_BEFORE_CHECK && leg.is_stale() {
+        // A server that was away and has come back has ended it.
+        let is_of_old = leg.gone().is_cancelled() && !leg.in_transaction;
+        if is_of_old || (replaceable && idle >= IDLE_BEFORE_CHECK && leg.is_stale()) {
             self.close_leg(backend);
         }
     }

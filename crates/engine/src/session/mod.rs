@@ -10,12 +10,14 @@ mod cursor;
 mod end;
 mod gates;
 mod insert_id;
+mod kept_warnings;
 mod legs;
 mod mirrored;
 mod read;
 mod row_count;
 mod set;
 mod standalone;
+mod temporary_copy;
 mod unknown;
 mod write;
 mod writers;
@@ -28,7 +30,7 @@ use crate::interrupt::{Interrupter, Running};
 use crate::io::{BackendId, ClientReply, Identity, LegError, LegReply, Servers, World};
 use crate::leg::OpenLeg;
 use crate::state::{Isolation, SessionState};
-use crate::statement::{Body, Statement};
+use crate::statement::Statement;
 use crate::transaction::Transaction;
 use bytes::{Bytes, BytesMut};
 use grove_sql::{Analyser, Analysis, Class, LexMode};
@@ -49,6 +51,8 @@ pub struct Session<W: World> {
     group: Arc<Group<W>>,
     analyser: Arc<Analyser>,
     identity: Arc<Identity>,
+    /// Tells it apart from others of the same client connection.
+    generation: u64,
     state: SessionState,
     /// How statements are to be read after the login.
     initial_lex_mode: LexMode,
@@ -73,6 +77,12 @@ pub struct Session<W: World> {
     cursors: HashMap<u32, cursor::Place>,
     /// The server whose answer to the last statement of a transaction the client has: it knows the warnings.
     answered_by: Option<BackendId>,
+    /// The server whose answer to the last statement of a transaction that writes said that there are warnings.
+    warned_by: Option<BackendId>,
+    /// It keeps something on the servers that one which joins cannot be given.
+    is_anchored: bool,
+    /// How many servers had been lost when the log last held all that makes its temporary tables.
+    tables_logged_at: u64,
 }
 
 /// State that every server's leg must go through in step: what is not a plain read runs on the lead and then on the others before the
@@ -102,6 +112,7 @@ impl<W: World> Session<W> {
         identity: Identity,
         lex_mode: LexMode,
     ) -> Result<Self, SessionError> {
+        group.accounts.learn(&identity.user, &identity.password);
         let reader = group.choose_reader();
         group.count_reader(reader, true);
         let isolation = group.default_isolation();
@@ -109,6 +120,7 @@ impl<W: World> Session<W> {
             slots: (0..group.member_count()).map(|_| Slot::Closed).collect(),
             state: SessionState::new(lex_mode, identity.database.clone(), isolation),
             identity: Arc::new(identity),
+            generation: group.next_generation(),
             initial_lex_mode: lex_mode,
             group,
             analyser,
@@ -123,6 +135,9 @@ impl<W: World> Session<W> {
             answered_by: None,
             cursors: HashMap::new(),
             has_read_elsewhere: false,
+            warned_by: None,
+            is_anchored: false,
+            tables_logged_at: 0,
         };
         session.reader_leg().await?;
         Ok(session)
@@ -175,7 +190,16 @@ impl<W: World> Session<W> {
             }
             _ => self.dispatch(class, statement, sink).await,
         };
+        let asks_about_last = read::asks_about_last_statement(statement);
+        if let (Ok(frame), true, false) = (&result, self.is_writing(), asks_about_last) {
+            let has_warnings = kept_warnings::tells_of_warnings(frame, self.identity.capabilities);
+            self.warned_by = has_warnings.then(|| self.answered_by.unwrap_or(self.current()));
+        }
         self.after(result).await
+    }
+
+    fn is_writing(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|t| t.lead.is_some())
     }
 
     /// What the client is told if its transaction cannot be committed because a follower cannot execute it.
@@ -190,7 +214,25 @@ impl<W: World> Session<W> {
         if let Err(SessionError::Retry(_) | SessionError::Fatal(_) | SessionError::NoServer(_)) = &result {
             Box::pin(self.abort()).await;
         }
+        self.note_anchor();
         result
+    }
+
+    /// Says what the session keeps on the servers: see [`crate::rejoin`].
+    fn note_anchor(&mut self) {
+        let has_nameless_tables = self.state.temporary_tables.names().is_none();
+        self.anchor(self.mirrored.is_some() || has_nameless_tables);
+    }
+
+    fn anchor(&mut self, is_anchored: bool) {
+        if is_anchored != self.is_anchored {
+            self.is_anchored = is_anchored;
+            let id = self.identity.connection_id;
+            match is_anchored {
+                true => self.group.anchored.insert(id),
+                false => self.group.anchored.remove(&id).is_some(),
+            };
+        }
     }
 
     async fn dispatch<S: ClientReply>(
@@ -226,6 +268,13 @@ impl<W: World> Session<W> {
         statement: &Statement,
         sink: &mut S,
     ) -> Result<BytesMut, SessionError> {
+        if class == Class::TemporaryDdl && !self.state.temporary_tables.any() {
+            self.tables_logged_at = self.group.losses();
+        }
+        if matches!(class, Class::LockTables | Class::Xa) {
+            // Before the servers have it, so that none joins in between.
+            self.anchor(true);
+        }
         match class {
             Class::Read | Class::LockingRead | Class::UnlockTables | Class::Write(_) => {
                 self.write(statement, sink).await
@@ -360,8 +409,12 @@ impl<W: World> Session<W> {
         text: &[u8],
         sink: &mut S,
     ) -> Result<LegReply, SessionError> {
-        self.warnings = None;
         let result = self.prepare_on_current(id, text, sink).await;
+        // To prepare the question is not to ask it, and clears nothing where the server can prepare it (MySQL cannot).
+        let is_prepared = matches!(&result, Ok(reply) if reply.reply.err().is_none());
+        if !(is_prepared && kept_warnings::is_question(text)) {
+            self.warnings = None;
+        }
         self.after(result).await
     }
 
@@ -432,10 +485,12 @@ impl<W: World> Session<W> {
         if schema != self.identity.database {
             self.state.record_schema(&schema);
         }
+        self.generation = self.group.next_generation();
         self.prepared_texts.clear();
         self.closed_statements.clear();
         self.warnings = None;
         self.row_count = None;
+        self.note_anchor();
         self.reader_leg().await.map(|_| ())
     }
 
@@ -443,6 +498,7 @@ impl<W: World> Session<W> {
     pub async fn close(&mut self) {
         self.abort().await;
         self.mirrored = None;
+        self.note_anchor();
         self.cursors.clear();
         for slot in &mut self.slots {
             *slot = Slot::Closed;
@@ -460,27 +516,12 @@ impl<W: World> Session<W> {
         let transaction = self.transaction.as_ref();
         transaction.map_or(self.state.isolation, |t| t.isolation)
     }
-
-    fn kept_warnings(&mut self, statement: &Statement) -> Option<LegReplyBytes> {
-        let Body::Query(query) = &statement.body else {
-            return None;
-        };
-        let text = query.text().trim_ascii();
-        let text = text.strip_suffix(b";").unwrap_or(text);
-        if !text.eq_ignore_ascii_case(b"show warnings") {
-            return None;
-        }
-        let kept = self.warnings.as_ref()?;
-        Some(LegReplyBytes {
-            frames: kept.frames.clone(),
-            last_frame: kept.last_frame.clone(),
-        })
-    }
 }
 
 impl<W: World> Drop for Session<W> {
     fn drop(&mut self) {
         self.group.count_reader(self.reader, false);
+        self.anchor(false);
         if let Some(transaction) = &self.transaction {
             // The lead rolls back as soon as its leg is dropped: followers must not judge what they still have in their queues.
             transaction.fate.abandon();

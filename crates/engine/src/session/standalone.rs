@@ -8,15 +8,18 @@
 use super::broadcast::{Broadcast, Message, Pipe};
 use super::insert_id::reports_no_insert_id;
 use super::{LegOf, MirroredKind, Session, Slot};
+use crate::barrier::{Pass, Stay};
 use crate::error::SessionError;
 use crate::gate::Hold;
-use crate::group::Verdict;
+use crate::group::Fault;
+use crate::health::Verdict;
 use crate::io::{BackendId, ClientReply, LegError, World};
 use crate::local_file::{FilePart, LocalFile};
 use crate::order::Share;
 use crate::statement::Statement;
+use crate::temporary::{TemporaryWork, logged_names};
 use bytes::{Bytes, BytesMut};
-use grove_recovery_log::Entry;
+use grove_recovery_log::{Entry, Position, Temporary};
 use grove_sql::{Class, Name};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -59,14 +62,19 @@ impl<W: World> Session<W> {
         let mut attempts = 0;
         // With its file, once that has been asked for.
         let mut loading: Option<Statement> = None;
+        // In the log once, however often it is begun.
+        let mut intent = None;
         loop {
             let statement = loading.as_ref().unwrap_or(statement);
             let (share, lead) = self.group.order.enter().await;
+            let pass = self.group.barrier.pass(Stay::Long).await;
             self.tell_all_legs(&mut attempts).await?;
-            let Some(broadcast) = self.broadcast(statement, lead, (share, Arc::clone(hold))) else {
+            let Some(broadcast) = self.broadcast(statement, lead, (share, Arc::clone(hold), pass)) else {
                 continue;
             };
-            let broadcast = self.intend(broadcast).await?;
+            let Some(broadcast) = self.intend(broadcast, &mut intent).await? else {
+                continue;
+            };
             let (pipe, mut messages) = mpsc::channel(MESSAGES_UNDER_WAY);
             // Not to be cut off with the session: a client may leave at any time.
             let broadcast = tokio::spawn(broadcast.carry_out(Pipe(pipe)));
@@ -113,19 +121,33 @@ impl<W: World> Session<W> {
         }
     }
 
-    /// The log learns what is about to be sent to the lead. If it cannot, nothing is sent.
-    async fn intend(&mut self, mut broadcast: Broadcast<W>) -> Result<Broadcast<W>, SessionError> {
-        match self.group.log.append(Entry::Intent(broadcast.intent())).await {
-            Ok(position) => {
-                broadcast.intent = position;
-                Ok(broadcast)
-            }
-            Err(error) => {
-                self.put_back(broadcast.followers);
-                self.put_back(vec![broadcast.lead]);
-                Err(SessionError::NotLogged(error))
+    /// The log learns what is about to be sent to the lead, and so do the servers. If it cannot, nothing is sent. `None` if the lead has left the group.
+    async fn intend(
+        &mut self,
+        mut broadcast: Broadcast<W>,
+        intent: &mut Option<Position>,
+    ) -> Result<Option<Broadcast<W>>, SessionError> {
+        if intent.is_none() {
+            match self.group.log.append(Entry::Intent(broadcast.intent())).await {
+                Ok(position) => *intent = Some(position),
+                Err(error) => {
+                    self.put_back(broadcast.followers);
+                    self.put_back(vec![broadcast.lead]);
+                    return Err(SessionError::NotLogged(error));
+                }
             }
         }
+        let Some(position) = *intent else { return Ok(None) };
+        broadcast.intent = position;
+        let lead = broadcast.lead.backend;
+        let followers = broadcast.followers.iter().map(|leg| leg.backend);
+        let holders: Vec<BackendId> = followers.chain([lead]).collect();
+        self.group.mark(&holders, position).await;
+        if self.group.is_online(lead) {
+            return Ok(Some(broadcast));
+        }
+        self.put_back(broadcast.followers);
+        Ok(None)
     }
 
     /// The statement with every leg, ready to go; `None` if the lead has left the group meanwhile.
@@ -133,7 +155,7 @@ impl<W: World> Session<W> {
         &mut self,
         statement: &Statement,
         lead: BackendId,
-        guards: (Arc<Share>, Arc<Hold>),
+        guards: (Arc<Share>, Arc<Hold>, Pass),
     ) -> Option<Broadcast<W>> {
         let sets_clock = !self.state.client_sets_clock;
         let clock: Vec<Bytes> = self.clock_and_chance(statement).into_iter().collect();
@@ -141,6 +163,14 @@ impl<W: World> Session<W> {
         if !online.contains(&lead) {
             return None;
         }
+        let mut work = TemporaryWork::default();
+        let tables = &self.state.temporary_tables;
+        work.note(tables, &statement.analysis, statement.body.text(), &self.state.schema);
+        let temporary = Temporary {
+            usage: work.usage(tables.any()),
+            names: logged_names(&tables.names().unwrap_or_default()),
+            copy: Vec::new(),
+        };
         let lead_leg = self.take_told(lead, sets_clock)?;
         let others = online.iter().filter(|&&backend| backend != lead);
         let followers = others
@@ -151,11 +181,13 @@ impl<W: World> Session<W> {
             statement: statement.clone(),
             state: self.state.since(0).collect(),
             clock,
-            origin: self.identity.logged(),
+            origin: self.identity.logged(self.generation),
+            temporary,
             intent: 0,
             running: Arc::clone(&self.running),
             lead: lead_leg,
             followers,
+            under_way: self.group.standalones.begin(),
             _guards: guards,
         })
     }
@@ -209,7 +241,7 @@ impl<W: World> Session<W> {
 
     /// What the lead did is not known, and no other server has done it: the others go on without the lead. False if it is the last server.
     pub(super) fn doubt(&self, lead: BackendId, reason: &str) -> bool {
-        self.group.evict(lead, reason)
+        self.group.take_out(lead, Fault::Diverged, reason)
     }
 }
 

@@ -392,10 +392,13 @@ impl<W: World> Session<W> {
             undone: Undone::default(),
         });
         if let Some(transaction) = &mut self.transaction {
+            let (tables, schema) = (&self.state.temporary_tables, &self.state.schema);
+            transaction
+                .temporary
+                .note(tables, analysis, statement.body.text(), schema);
             transaction.len += statement.body.len();
             transaction.state_version = self.state.version();
             transaction.entries.push(Arc::clone(&executed));
-            transaction.depends_on = self.group.commits.newest_sent();
         }
         for slot in &self.slots {
             if let Slot::Away(handle) = slot {

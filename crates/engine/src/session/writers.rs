@@ -3,8 +3,8 @@
 use super::{Session, Slot};
 use crate::error::SessionError;
 use crate::follower::{Follower, Opening};
-use crate::group::Verdict;
-use crate::io::{BackendId, Discard, LegError, World};
+use crate::health::Verdict;
+use crate::io::{BackendId, Discard, World};
 use crate::statement::Body;
 use std::sync::Arc;
 
@@ -63,6 +63,11 @@ impl<W: World> Session<W> {
             self.after_failure(lead, error, &mut attempts).await?;
             return Ok(Readiness::Again { lost_reader: None });
         }
+        if held_work && matches!(self.slot(lead), Slot::Mine(leg) if !leg.in_transaction) {
+            return Err(SessionError::Retry(
+                "the new lead has come after the transaction was begun".into(),
+            ));
+        }
         if let Some(doomed) = self.doomed() {
             // The leg that was taken may be the one that could not execute it.
             return Err(doomed);
@@ -97,15 +102,19 @@ impl<W: World> Session<W> {
         if !self.group.is_online(lead) {
             return Ok(Readiness::Again { lost_reader: None });
         }
-        let Some(transaction) = &self.transaction else {
-            return Ok(Readiness::Ready);
-        };
+        let (temporary_names, losses) = (self.state.temporary_tables.names(), self.group.losses());
         let opening = Opening {
             state: Arc::new(self.state.changed_since(0).collect()),
             last_insert_id: self.state.last_insert_id,
             has_temporary_tables: self.state.temporary_tables.any(),
+            temporary_names: temporary_names.unwrap_or_default(),
+            temporary_copy: self.copy_for_the_log(losses).await,
+            losses,
             state_version: self.state.version(),
-            begin: transaction.begin.clone(),
+            begin: self.transaction.as_ref().map(|t| t.begin.clone()).unwrap_or_default(),
+        };
+        let Some(transaction) = &self.transaction else {
+            return Ok(Readiness::Ready);
         };
         let (entries, fate) = (transaction.entries.clone(), Arc::clone(&transaction.fate));
         for &backend in online.iter().filter(|&&backend| backend != lead) {
@@ -169,12 +178,32 @@ impl<W: World> Session<W> {
         let fate = Arc::clone(&transaction.fate);
         let online = self.group.view().online.clone();
         for backend in online.into_iter().filter(|&backend| backend != lead) {
-            if !matches!(self.slot(backend), Slot::Closed) {
-                continue;
+            match self.slot(backend) {
+                Slot::Closed => {}
+                // Of a time before it was lost, or of one before it joined.
+                Slot::Mine(leg) if !leg.in_transaction => self.close_leg(backend),
+                _ => continue,
             }
             if opening.has_temporary_tables {
-                let lost = LegError::Lost("the leg with the temporary tables was lost".into());
-                self.after_failure(backend, lost, &mut 0).await?;
+                // Those of the beginning are what it needs.
+                if self.transaction.as_ref().is_some_and(|t| t.temporary.has_changed_any()) {
+                    return Err(SessionError::Retry(
+                        "a server lacks temporary tables that the transaction has changed".into(),
+                    ));
+                }
+                match self.open_with_temporary_tables(backend).await {
+                    Ok(leg) => {
+                        let (group, identity) = (Arc::clone(&self.group), Arc::clone(&self.identity));
+                        let mut follower = Follower::new(group, identity, opening.clone(), *leg, Arc::clone(&fate));
+                        entries
+                            .iter()
+                            .for_each(|entry| follower.enqueue(Arc::clone(entry), None));
+                        *self.slot(backend) = Slot::Away(follower.start());
+                    }
+                    Err(error) => {
+                        self.after_failure(backend, error, &mut 0).await?;
+                    }
+                }
                 continue;
             }
             let (group, identity) = (Arc::clone(&self.group), Arc::clone(&self.identity));

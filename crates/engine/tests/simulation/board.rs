@@ -30,6 +30,8 @@ pub struct Notes {
     /// What each client is doing.
     pub doing: BTreeMap<i64, String>,
     pub violations: Vec<String>,
+    /// Servers still come and go: clients do not end before.
+    pub is_restless: bool,
     pub commits: u64,
     pub errors: BTreeMap<u16, u64>,
 }

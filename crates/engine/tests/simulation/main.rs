@@ -2,13 +2,16 @@
 //!
 //! A seed decides everything: the number of servers, their quirks, the network's delays, what breaks and when, what the clients do. The same
 //! seed gives the same trace, so a failure is a number. `GROVE_SIM_SEED=n` runs one seed with its full trace, `GROVE_SIM_SEEDS=n` sets the
-//! number of seeds, `GROVE_SIM_FIRST=n` the first of them, and with `GROVE_SIM_ALL=1` a failure does not stop the others.
+//! number of seeds, `GROVE_SIM_FIRST=n` the first of them, and with `GROVE_SIM_ALL=1` a failure does not stop the others. Each test has seeds of
+//! its own kind: name the test together with `GROVE_SIM_SEED`.
 #![allow(clippy::unwrap_used, reason = "a simulation is a test from end to end")]
 
 mod answer;
 mod board;
 mod client;
+mod comebacks;
 mod faults;
+mod leg;
 mod model;
 mod random;
 mod refusals;
@@ -20,6 +23,7 @@ mod verdict;
 mod workload;
 mod world;
 
+use comebacks::Comebacks;
 use scenario::{Report, Scenario};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -33,6 +37,22 @@ const LAST_EVENTS: usize = 120;
 
 #[test]
 fn the_engine_keeps_its_promises_under_every_schedule() {
+    explore(Comebacks::Never, SEEDS);
+}
+
+/// Whatever a server that was given up does when it is back, nobody is the worse for it.
+#[test]
+fn servers_that_come_back_unasked_disturb_nobody() {
+    explore(Comebacks::Ignored, SEEDS / 5);
+}
+
+#[test]
+fn servers_that_come_back_hold_everything_again() {
+    explore(Comebacks::Required, SEEDS / 4);
+}
+
+fn explore(comebacks: Comebacks, seeds: u64) {
+    let run = |seed, detail| Scenario::draw(seed, comebacks).run(detail);
     if let Some(seed) = number("GROVE_SIM_SEED") {
         let report = run(seed, Detail::Full);
         print!("{}", report.trace);
@@ -40,7 +60,7 @@ fn the_engine_keeps_its_promises_under_every_schedule() {
         return;
     }
     let (next, failed) = (AtomicU64::new(first_seed()), AtomicBool::new(false));
-    let end = first_seed() + number("GROVE_SIM_SEEDS").unwrap_or(SEEDS);
+    let end = first_seed() + number("GROVE_SIM_SEEDS").unwrap_or(seeds);
     let totals = Mutex::new(Totals::default());
     let keeps_going = std::env::var_os("GROVE_SIM_ALL").is_some();
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -80,7 +100,8 @@ fn the_engine_keeps_its_promises_under_every_schedule() {
 #[test]
 fn a_seed_gives_the_same_trace_again() {
     for seed in first_seed()..first_seed() + 40 {
-        let (first, second) = (run(seed, Detail::Full), run(seed, Detail::Full));
+        let run = || Scenario::draw(seed, Comebacks::Never).run(Detail::Full);
+        let (first, second) = (run(), run());
         let mut lines = first.trace.lines().zip(second.trace.lines());
         let differs = lines.find(|(first, second)| first != second);
         assert_eq!(
@@ -88,10 +109,6 @@ fn a_seed_gives_the_same_trace_again() {
             "seed {seed} took another way the second time: {differs:#?}"
         );
     }
-}
-
-fn run(seed: u64, detail: Detail) -> Report {
-    Scenario::draw(seed).run(detail)
 }
 
 fn first_seed() -> u64 {

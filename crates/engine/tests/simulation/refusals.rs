@@ -1,7 +1,7 @@
 //! A log that has no room now and then. It refuses only what is undone then, or has not been sent to a server; what has been committed by itself it takes.
 
 use crate::random::Random;
-use grove_recovery_log::{Entry, LogError, MemoryLog, OrderedLog, Position};
+use grove_recovery_log::{Entry, LogError, LogId, MemoryLog, Need, OrderedLog, Position, Record};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,5 +55,21 @@ impl OrderedLog for RefusingLog {
 
     fn last_position(&self) -> Position {
         self.log.last_position()
+    }
+
+    fn id(&self) -> Option<LogId> {
+        self.log.id()
+    }
+
+    fn entries(
+        &self,
+        from: Position,
+        most_bytes: u64,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Record>, LogError>> + Send + '_>> {
+        self.log.entries(from, most_bytes)
+    }
+
+    fn retain(&self, needs: Vec<Need>) {
+        self.log.retain(needs);
     }
 }

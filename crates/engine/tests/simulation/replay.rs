@@ -1,10 +1,11 @@
 //! The log, executed one unit after the other on an empty server, must give the tables that the servers have: in the log's order, and in any
 //! other that its units allow by what they depend on.
 
+use crate::leg::SimulatedLeg;
 use crate::model::{Policy, Server};
 use crate::random::Random;
 use crate::trace::{Detail, Trace};
-use crate::world::{SimulatedLeg, SimulatedWorld, Weather};
+use crate::world::{SimulatedWorld, Weather};
 use bytes::Bytes;
 use grove_engine::io::{BackendId, Discard, Leg, Servers, World};
 use grove_recovery_log::{Entry, LoggedStatement, MemoryLog, Position, ResultOutcome, StatementBody};
@@ -39,6 +40,7 @@ pub async fn replay(log: &MemoryLog, order: Order, policy: &Policy) -> Result<Ar
         spikes: 0,
         breaks: 0,
         refuses: 0,
+        loses_replies: 0,
     };
     let world = SimulatedWorld::new(vec![Arc::clone(&server)], calm, 0, trace, Random::new(2));
     let identity = Arc::new(crate::client::identity(0));
@@ -103,6 +105,7 @@ impl Replica {
             StatementBody::Text(text)
             | StatementBody::Attributed { text, .. }
             | StatementBody::LoadWithoutFile(text)
+            | StatementBody::Load { text, .. }
             | StatementBody::Execute { text, .. } => text.clone(),
         };
         let wanted = statement.outcome.results.last();

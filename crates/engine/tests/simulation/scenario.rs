@@ -2,6 +2,7 @@
 
 use crate::board::Board;
 use crate::client::{Client, Plan, Stop, Surroundings};
+use crate::comebacks::{self, Comebacks, Hurting};
 use crate::faults::{self, Faults};
 use crate::model::{Policy, Power, Server};
 use crate::random::Random;
@@ -9,10 +10,10 @@ use crate::refusals::RefusingLog;
 use crate::trace::{Detail, Trace};
 use crate::verdict;
 use crate::world::{SimulatedServers, SimulatedWorld, Weather};
-use grove_engine::{Group, MemberSpec, MemberStatus, ReadCommitted, ReadPolicy, Settings};
-use grove_recovery_log::MemoryLog;
+use grove_engine::{Accounts, Group, MemberSpec, MemberStatus, ReadCommitted, ReadPolicy, Settings};
+use grove_recovery_log::{LogId, MemoryLog};
 use grove_sql::Analyser;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,8 @@ pub struct Scenario {
     pub clients: i64,
     pub plan: Plan,
     pub faults: Faults,
+    pub comebacks: Comebacks,
+    hurting: Hurting,
     pub spared: u16,
     pub weather: Weather,
     settings: Settings,
@@ -47,7 +50,7 @@ pub struct Report {
 }
 
 impl Scenario {
-    pub fn draw(seed: u64) -> Self {
+    pub fn draw(seed: u64, comebacks: Comebacks) -> Self {
         let mut random = Random::new(seed.wrapping_mul(0xD134_2543_DE82_EF95) ^ 0x5EED);
         let servers = random.pick(&[2, 3, 3, 3, 4]);
         let spared = random.below(u64::from(servers)) as u16;
@@ -76,15 +79,27 @@ impl Scenario {
                 ..common.clone()
             })
             .collect();
-        let settings = draw_settings(&mut random);
-        let plan = Plan {
+        let mut settings = draw_settings(&mut random);
+        let mut plan = Plan {
             upgrades: settings.read_committed == ReadCommitted::Upgrade,
             // Drawn apart, so that all else of the seed stays as it is.
             refusals: Random::new(seed ^ 0x0F11_D15C).pick(&[0, 0, 0, 0, 150]),
             ..Plan::draw(&mut random)
         };
+        // Drawn apart, so that seeds without comebacks stay as they are.
+        let mut apart = Random::new(seed ^ 0x00C0_4EBA_C4D0);
+        let hurting = Hurting::draw(&mut apart, comebacks);
+        let mut loses_replies = 0;
+        if comebacks != Comebacks::Never {
+            plan.transactions = apart.between(4, 12) as u64;
+            plan.idles = apart.pick(&[0, 100, 800]);
+            settings.probe_interval = Duration::from_millis(apart.pick(&[20, 100, 500]));
+            loses_replies = 500;
+        }
         Self {
             servers,
+            comebacks,
+            hurting,
             clients: random.between(2, 6),
             plan,
             weather: Weather {
@@ -92,6 +107,7 @@ impl Scenario {
                 spikes: random.pick(&[0, 0, 10, 50]),
                 breaks: if faults.breaks { random.pick(&[20, 100, 300]) } else { 0 },
                 refuses: if faults.breaks { random.pick(&[0, 10, 100]) } else { 0 },
+                loses_replies,
             },
             faults,
             spared,
@@ -127,14 +143,26 @@ impl Scenario {
             self.random.fork(),
         );
         let doors = world.servers.clone();
-        let log = Arc::new(MemoryLog::new(1 << 20));
+        // Without a name, servers keep no position rows and stay out when they are lost.
+        let log = Arc::new(match self.comebacks {
+            Comebacks::Required => MemoryLog::named(1 << 20, LogId(0x5EED)),
+            Comebacks::Never | Comebacks::Ignored => MemoryLog::new(1 << 20),
+        });
         let specs = (0..self.servers).map(|id| MemberSpec {
             name: format!("s{id}"),
             weight: 1,
         });
         let settings = self.settings.clone();
         let refusing = Arc::new(RefusingLog::new(log.clone(), self.plan.refusals, Random::new(1)));
-        let group = Group::form(world, specs.collect(), settings, refusing.clone(), Arc::default()).await;
+        let group = Group::form(
+            world,
+            specs.collect(),
+            settings,
+            refusing.clone(),
+            Accounts::default(),
+            Arc::default(),
+        )
+        .await;
         let group = group.unwrap();
         let around = Surroundings {
             group: Arc::clone(&group),
@@ -142,20 +170,40 @@ impl Scenario {
             board: Arc::new(Board::default()),
             trace: Arc::clone(&trace),
         };
-        let stop = CancellationToken::new();
+        let (stop, calm) = (CancellationToken::new(), CancellationToken::new());
+        // The engine's task per server: all that it does for a server by itself, its return included, happens in here.
         for id in 0..self.servers {
             tokio::spawn(Arc::clone(&group).watch(grove_engine::io::BackendId(id), stop.clone()));
         }
-        let injured = faults::start(
-            self.faults.clone(),
-            self.spared,
-            doors.clone(),
-            self.random.fork(),
-            stop.clone(),
-        );
+        let (keeping, stopped) = (Arc::clone(&group), stop.clone());
+        let keeping = tokio::spawn(async move { keeping.keep_positions(stopped).await });
+        let random = self.random.fork();
+        let mut hurting = None;
+        let injured = if self.comebacks == Comebacks::Never {
+            faults::start(self.faults.clone(), self.spared, doors.clone(), random, calm.clone())
+        } else {
+            let hurts = self.hurting.clone();
+            hurting = Some(tokio::spawn(hurts.run(
+                around.clone(),
+                doors.clone(),
+                random,
+                calm.clone(),
+            )));
+            Arc::new(Mutex::new((0..self.servers).collect()))
+        };
         let bounded = tokio::time::timeout(BOUND, self.run_clients(&around)).await;
-        stop.cancel();
+        calm.cancel();
         doors.network.calm_down();
+        if let Some(hurting) = hurting {
+            hurting.await.unwrap();
+        }
+        let mut returned = Ok(());
+        if self.comebacks == Comebacks::Required && bounded.is_ok() {
+            refusing.has_room();
+            returned = comebacks::wait_for_all(&around).await;
+        }
+        stop.cancel();
+        let _ = tokio::time::timeout(BOUND, keeping).await;
         let mut violations = std::mem::take(&mut around.board.notes().violations);
         if bounded.is_err() {
             let doing = around.board.notes().doing.clone();
@@ -163,7 +211,11 @@ impl Scenario {
         } else if violations.is_empty() {
             refusing.has_room();
             violations = verdict::check(&around, &doors, &log, &injured).await;
+            if self.comebacks == Comebacks::Required {
+                violations.extend(verdict::positions(&doors, &log));
+            }
         }
+        violations.extend(returned.err());
         if !violations.is_empty() {
             let status = |status: MemberStatus| format!("{} {:?}: {}", status.name, status.state, status.reason);
             violations.extend(group.statuses().into_iter().map(status));

@@ -10,7 +10,7 @@ use crate::model::storage::Rows;
 use crate::replay::{Order, replay};
 use crate::statements;
 use crate::world::SimulatedServers;
-use grove_recovery_log::{MemoryLog, OrderedLog as _};
+use grove_recovery_log::{Entry, MemoryLog, OrderedLog as _};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub async fn check(around: &Surroundings, doors: &SimulatedServers, log: &Memory
     {
         violations.push(format!("a statement that needs to be alone: {error}"));
     }
+    around.group.close_position_rows().await;
     if tokio::time::timeout(REST, rest(&online)).await.is_err() {
         let busy: Vec<String> = online.iter().map(|server| server.describe()).collect();
         violations.push(format!("something is left on the servers:\n{}", busy.concat()));
@@ -60,6 +61,34 @@ pub async fn check(around: &Surroundings, doors: &SimulatedServers, log: &Memory
     if let (Some(first), true) = (online.first(), violations.is_empty()) {
         violations.extend(replayed(first, log, Order::Logged).await);
         violations.extend(replayed(first, log, Order::Permitted(log.last_position())).await);
+    }
+    violations
+}
+
+/// Every server must say that it holds every unit of the log, and nothing that is not there. For seeds in which all servers are online in the
+/// end.
+pub fn positions(doors: &SimulatedServers, log: &MemoryLog) -> Vec<String> {
+    let (first, entries) = log.recent();
+    let positions = (first..).zip(&entries);
+    let units: Vec<u64> = positions
+        .filter(|(_, entry)| matches!(entry, Entry::Unit(_)))
+        .map(|(position, _)| position)
+        .collect();
+    let mut violations = Vec::new();
+    for server in &doors.servers {
+        let standing = server.standing();
+        let missing: Vec<_> = units.iter().filter(|&&position| !standing.holds(position)).collect();
+        if !missing.is_empty() {
+            let id = server.id;
+            violations.push(format!("s{id} does not say that it holds {missing:?}: {standing:?}"));
+        }
+        let newest = standing.applied.last().copied().max(standing.prefix);
+        if newest > Some(log.last_position()) {
+            violations.push(format!(
+                "s{} says that it holds more than the log: {standing:?}",
+                server.id
+            ));
+        }
     }
     violations
 }

@@ -1,16 +1,12 @@
 //! The engine's doors in the simulation: servers behind a network that delays and breaks, virtual time, seeded chance.
 
-use crate::model::connection::{self, Fate, Flight, Piece, Wire};
+use crate::leg::SimulatedLeg;
+use crate::model::serving::{self, Fate, Wire};
 use crate::model::{CAPABILITIES, Power, Server};
 use crate::random::Random;
 use crate::trace::Trace;
-use bytes::{Bytes, BytesMut};
-use grove_engine::io::{
-    BackendId, Clock, Entropy, Identity, KillKind, Leg, LegError, LegReply, Phase, ReplySink, ServerFacts, Servers,
-    World,
-};
-use grove_wire::{CapabilityFlags, ReplyShape, ReplyWalker};
-use std::sync::atomic::{AtomicBool, Ordering};
+use grove_engine::io::{BackendId, Clock, Entropy, Identity, KillKind, LegError, Phase, ServerFacts, Servers, World};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -31,6 +27,8 @@ pub struct Weather {
     pub breaks: u64,
     /// In how many of 1000 cases a connection is refused although the server runs.
     pub refuses: u64,
+    /// In how many of 1000 cases a reply that is on its way is lost with its server.
+    pub loses_replies: u64,
 }
 
 /// The world of one seed.
@@ -51,7 +49,7 @@ impl SimulatedWorld {
         let entropy = SeededEntropy(Mutex::new(random.fork()));
         let network = Arc::new(Network {
             weather,
-            spared,
+            spared: AtomicU16::new(spared),
             calm: AtomicBool::new(false),
             random: Mutex::new(random),
             trace,
@@ -84,12 +82,12 @@ impl World for SimulatedWorld {
 
 /// Delays and breaks, drawn from one source in the order of the engine's calls.
 pub struct Network {
-    weather: Weather,
+    pub weather: Weather,
     /// The server that nothing happens to, so that one always remains.
-    spared: u16,
+    spared: AtomicU16,
     calm: AtomicBool,
     random: Mutex<Random>,
-    trace: Arc<Trace>,
+    pub trace: Arc<Trace>,
 }
 
 impl Network {
@@ -98,15 +96,24 @@ impl Network {
         self.calm.store(true, Ordering::Relaxed);
     }
 
-    fn draw<R>(&self, action: impl FnOnce(&mut Random) -> R) -> R {
+    /// From now on nothing happens to this server, and something may happen to the one that was spared before.
+    pub fn spare(&self, id: u16) {
+        self.spared.store(id, Ordering::Relaxed);
+    }
+
+    pub fn spared(&self) -> u16 {
+        self.spared.load(Ordering::Relaxed)
+    }
+
+    pub fn draw<R>(&self, action: impl FnOnce(&mut Random) -> R) -> R {
         action(&mut self.random.lock().unwrap())
     }
 
     fn may_break(&self, server: &Server) -> bool {
-        server.id != self.spared && !self.calm.load(Ordering::Relaxed)
+        server.id != self.spared() && !self.calm.load(Ordering::Relaxed)
     }
 
-    fn delay(&self) -> Duration {
+    pub fn delay(&self) -> Duration {
         let weather = &self.weather;
         Duration::from_millis(self.draw(|random| {
             let bound = if random.chance(weather.spikes) {
@@ -118,7 +125,7 @@ impl Network {
         }))
     }
 
-    fn fate(&self, server: &Server, commands: usize) -> Fate {
+    pub fn fate(&self, server: &Server, commands: usize) -> Fate {
         if !self.may_break(server) {
             return Fate::Arrives;
         }
@@ -151,6 +158,10 @@ impl SimulatedServers {
     async fn reach(&self, backend: BackendId, timeout: Duration) -> Result<&Arc<Server>, LegError> {
         let server = self.server(backend);
         tokio::time::sleep(self.network.delay().min(timeout / 2)).await;
+        if server.link.is_cut() {
+            let heals = tokio::time::timeout(timeout, server.link.whole()).await;
+            heals.map_err(|_| LegError::Timeout(timeout))?;
+        }
         if server.power() == Power::Off {
             return Err(LegError::Lost("connection refused".into()));
         }
@@ -167,6 +178,11 @@ impl Servers for SimulatedServers {
     type Leg = SimulatedLeg;
 
     async fn connect(&self, backend: BackendId, _identity: &Arc<Identity>) -> Result<SimulatedLeg, LegError> {
+        self.connect_own(backend).await
+    }
+
+    /// The model knows no accounts, so such a connection meets whatever a client's does.
+    async fn connect_own(&self, backend: BackendId) -> Result<SimulatedLeg, LegError> {
         let server = self.reach(backend, CONNECT_TIMEOUT).await?;
         let network = &self.network;
         if network.may_break(server) && network.draw(|random| random.chance(network.weather.refuses)) {
@@ -183,19 +199,42 @@ impl Servers for SimulatedServers {
             pieces,
             reset: Arc::clone(&reset),
         };
-        let thread_id = connection::open(server, wire);
+        let thread_id = serving::open(server, wire);
         network.trace.event(&[71, u64::from(thread_id)], || {
             format!("s{} #{thread_id} is open", server.id)
         });
-        Ok(SimulatedLeg {
+        let network = Arc::clone(network);
+        Ok(SimulatedLeg::new(
             thread_id,
-            server: Arc::clone(server),
-            network: Arc::clone(network),
+            Arc::clone(server),
+            network,
             to_server,
             from_server,
             reset,
-            last_arrival: Instant::now(),
-        })
+        ))
+    }
+
+    /// The model knows no accounts: all connections end.
+    async fn expel(&self, backend: BackendId, _: &[String]) -> Result<(), LegError> {
+        loop {
+            let server = self.reach(backend, PROBE_TIMEOUT).await?;
+            let open: Vec<u32> = server.step(|state| state.connections.keys().copied().collect());
+            if open.is_empty() {
+                return Ok(());
+            }
+            for id in open {
+                deliver(server, &self.network.trace, id, KillKind::Connection);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn may_permit_marks(&self, _: BackendId) -> Result<(), LegError> {
+        Ok(())
+    }
+
+    async fn permit_marks(&self, _: BackendId, _: &[u8]) -> Result<(), LegError> {
+        Ok(())
     }
 
     async fn probe(&self, backend: BackendId) -> Result<ServerFacts, LegError> {
@@ -226,11 +265,19 @@ impl Servers for SimulatedServers {
         if let Err(LegError::Timeout(_)) = &reached {
             // The question stays in the socket's buffer, and a server that goes on reads it.
             let (server, trace) = (Arc::clone(self.server(backend)), Arc::clone(&self.network.trace));
+            // Into a cut it was sent only over a connection that was open already.
+            if server.link.is_cut() && self.network.draw(|random| random.chance(500)) {
+                return Err(LegError::Timeout(PROBE_TIMEOUT));
+            }
             tokio::spawn(async move {
+                let arrives = async {
+                    server.link.whole().await;
+                    server.runs().await;
+                };
                 tokio::select! {
                     biased;
                     () = server.dies() => {}
-                    () = server.runs() => deliver(&server, &trace, thread_id, kind),
+                    () = arrives => deliver(&server, &trace, thread_id, kind),
                 }
             });
         }
@@ -246,91 +293,6 @@ fn deliver(server: &Server, trace: &Trace, thread_id: u32, kind: KillKind) {
     match kind {
         KillKind::Query => server.kill_query(thread_id),
         KillKind::Connection => server.kill_connection(thread_id),
-    }
-}
-
-/// A leg in memory.
-pub struct SimulatedLeg {
-    thread_id: u32,
-    server: Arc<Server>,
-    network: Arc<Network>,
-    to_server: mpsc::UnboundedSender<Flight>,
-    from_server: mpsc::UnboundedReceiver<Piece>,
-    reset: Arc<AtomicBool>,
-    last_arrival: Instant,
-}
-
-impl SimulatedLeg {
-    fn lost(&self, when: &str) -> LegError {
-        let id = self.thread_id;
-        self.network.trace.event(&[73, u64::from(id)], || {
-            format!("s{} #{id} lost {when}", self.server.id)
-        });
-        LegError::Lost(format!("broken {when}"))
-    }
-}
-
-impl Leg for SimulatedLeg {
-    fn thread_id(&self) -> u32 {
-        self.thread_id
-    }
-
-    fn capabilities(&self) -> CapabilityFlags {
-        CAPABILITIES
-    }
-
-    async fn send(&mut self, commands: &[Bytes]) -> Result<(), LegError> {
-        let at = (Instant::now() + self.network.delay()).max(self.last_arrival);
-        self.last_arrival = at;
-        let flight = Flight {
-            at,
-            commands: commands.to_vec(),
-            fate: self.network.fate(&self.server, commands.len()),
-        };
-        let sent = self.to_server.send(flight);
-        sent.map_err(|_| self.lost("while sending"))
-    }
-
-    async fn receive<S: ReplySink>(&mut self, shape: ReplyShape, sink: &mut S) -> Result<LegReply, LegError> {
-        let Some(piece) = self.from_server.recv().await else {
-            return Err(self.lost("before the reply"));
-        };
-        tokio::time::sleep_until(piece.at).await;
-        let mut walker = ReplyWalker::new(shape, CAPABILITIES);
-        let walk = walker
-            .walk(&piece.bytes)
-            .map_err(|error| LegError::Protocol(error.to_string()))?;
-        sink.forward(&piece.bytes[..walk.forward])
-            .await
-            .map_err(LegError::ClientGone)?;
-        if !walk.done {
-            return Err(self.lost("in the middle of a reply"));
-        }
-        assert_eq!(
-            walk.forward + walk.last_len,
-            piece.bytes.len(),
-            "a model server sent too much"
-        );
-        Ok(LegReply {
-            reply: walker.finish(),
-            last_frame: BytesMut::from(&piece.bytes[walk.forward..]),
-        })
-    }
-
-    async fn send_file(&mut self, _part: &[u8], _sequence: &mut u8) -> Result<(), LegError> {
-        Err(LegError::Protocol("this server asks for no file".into()))
-    }
-
-    fn is_stale(&mut self) -> bool {
-        self.to_server.is_closed() || !self.from_server.is_empty() || self.from_server.is_closed()
-    }
-}
-
-impl Drop for SimulatedLeg {
-    fn drop(&mut self) {
-        // What is on its way may still reach the server, or be discarded with the connection.
-        let resets = self.network.draw(|random| random.chance(500));
-        self.reset.store(resets, Ordering::Relaxed);
     }
 }
 

@@ -57,7 +57,7 @@ impl Offer {
             plugin: Plugin::named(facts.auth_plugin.as_bytes()).unwrap_or(Plugin::CachingSha2),
             version: facts.version.clone(),
             collation: facts.collation,
-            lex_mode: server_lex_mode(facts),
+            lex_mode: LexMode::of_server(&facts.version, &facts.sql_mode),
         }
     }
 
@@ -86,44 +86,6 @@ impl Offer {
     }
 }
 
-/// Which of the two server families the lead belongs to.
-fn flavor_of(version: &str) -> Flavor {
-    if version.contains("MariaDB") {
-        Flavor::MariaDb
-    } else {
-        Flavor::Mysql
-    }
-}
-
-fn server_lex_mode(facts: &ServerFacts) -> LexMode {
-    let flavor = flavor_of(&facts.version);
-    let has = |mode: &str| {
-        facts
-            .sql_mode
-            .split(',')
-            .any(|word| word.trim().eq_ignore_ascii_case(mode))
-    };
-    LexMode {
-        ansi_quotes: has("ANSI_QUOTES"),
-        no_backslash_escapes: has("NO_BACKSLASH_ESCAPES"),
-        ..LexMode::new(flavor, version_number(&facts.version))
-    }
-}
-
-/// 101119 for `5.5.5-10.11.19-MariaDB`: MariaDB before 11 puts 5.5.5 in front for old replicas.
-fn version_number(version: &str) -> u32 {
-    let version = version.strip_prefix("5.5.5-").unwrap_or(version);
-    let mut parts = version.split(|c: char| !c.is_ascii_digit());
-    let mut part = || {
-        parts
-            .next()
-            .and_then(|part| part.parse::<u32>().ok())
-            .unwrap_or(0)
-            .min(99)
-    };
-    part() * 10_000 + part() * 100 + part()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,19 +101,6 @@ mod tests {
             isolation: "REPEATABLE-READ".to_owned(),
             lock_wait_timeout_s: 50,
             max_connections: 151,
-        }
-    }
-
-    #[test]
-    fn versions_are_read_as_executable_comments_count_them() {
-        for (text, number) in [
-            ("5.5.5-10.11.19-MariaDB-0+deb12u1", 101_119),
-            ("11.4.2-MariaDB", 110_402),
-            ("9.7.4", 90_704),
-            ("8.0.36-28.1 Percona", 80_036),
-            ("", 0),
-        ] {
-            assert_eq!(version_number(text), number, "{text}");
         }
     }
 

@@ -143,6 +143,22 @@ impl Servers for ScriptedServers {
         })
     }
 
+    async fn connect_own(&self, _: BackendId) -> Result<ScriptedLeg, LegError> {
+        Err(LegError::Lost("scripted servers keep no position rows".into()))
+    }
+
+    async fn expel(&self, _: BackendId, _: &[String]) -> Result<(), LegError> {
+        Ok(())
+    }
+
+    async fn may_permit_marks(&self, _: BackendId) -> Result<(), LegError> {
+        Ok(())
+    }
+
+    async fn permit_marks(&self, _: BackendId, _: &[u8]) -> Result<(), LegError> {
+        Ok(())
+    }
+
     async fn probe(&self, backend: BackendId) -> Result<ServerFacts, LegError> {
         Ok(self.facts[usize::from(backend.0)].clone())
     }

@@ -3,7 +3,7 @@
 use crate::scripted::{ScriptedWorld, Seen};
 use grove_config::{Backend, BackendAddress, BackendTls, Config, ListenTlsMode, Secret, User};
 use grove_engine::io::ServerFacts;
-use grove_engine::{Group, MemberSpec, Settings};
+use grove_engine::{Accounts, Group, MemberSpec, Settings};
 use grove_frontend::{DrainReport, Frontend, FrontendError};
 use grove_recovery_log::MemoryLog;
 use grove_sql::Analyser;
@@ -74,7 +74,14 @@ impl Stage {
         let members = (1..=facts.len()).map(member).collect();
         let world = ScriptedWorld::new(facts, Arc::clone(&seen));
         let log = Arc::new(MemoryLog::new(16));
-        let group = Group::form(world, members, Settings::default(), log, Arc::clone(&metrics));
+        let group = Group::form(
+            world,
+            members,
+            Settings::default(),
+            log,
+            Accounts::default(),
+            Arc::clone(&metrics),
+        );
         let group = group.await.expect("the scripted server answers");
         let analyser = Arc::new(Analyser::new(100));
         let frontend = Frontend::bind(&config, group, analyser).await?;

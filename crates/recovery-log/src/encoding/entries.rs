@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::fields::{DecodeError, Reader, Writer};
 use crate::entry::{
     Checkpoint, Entry, Intent, LoggedStatement, MembershipCause, MembershipChange, Origin, Outcome, ResultOutcome,
-    Standalone, StatementBody, WriteUnit,
+    Standalone, StatementBody, Temporary, TemporaryUse, WriteUnit,
 };
 
 /// Version of the payloads that this code writes, and the newest that it reads.
@@ -49,7 +49,7 @@ pub fn encode(entry: &Entry) -> (Kind, Vec<u8>) {
             put_origin(&mut to, &unit.origin);
             to.number(unit.depends_on);
             to.list(&unit.opening, |to, text| to.bytes(text));
-            to.byte(u8::from(unit.had_temporary_tables));
+            put_temporary(&mut to, &unit.temporary);
             to.list(&unit.statements, put_statement);
             Kind::Unit
         }
@@ -62,6 +62,7 @@ pub fn encode(entry: &Entry) -> (Kind, Vec<u8>) {
         Entry::Standalone(standalone) => {
             put_origin(&mut to, &standalone.origin);
             to.number(standalone.intent);
+            put_temporary(&mut to, &standalone.temporary);
             put_statement(&mut to, &standalone.statement);
             Kind::Standalone
         }
@@ -85,7 +86,7 @@ pub fn decode(kind: Kind, payload: Bytes) -> Result<Entry, DecodeError> {
             origin: take_origin(&mut from)?,
             depends_on: from.number()?,
             opening: from.list(Reader::bytes)?,
-            had_temporary_tables: from.truth()?,
+            temporary: take_temporary(&mut from)?,
             statements: from.list(take_statement)?,
         }),
         Kind::Intent => Entry::Intent(Intent {
@@ -96,6 +97,7 @@ pub fn decode(kind: Kind, payload: Bytes) -> Result<Entry, DecodeError> {
         Kind::Standalone => Entry::Standalone(Standalone {
             origin: take_origin(&mut from)?,
             intent: from.number()?,
+            temporary: take_temporary(&mut from)?,
             statement: take_statement(&mut from)?,
         }),
         Kind::Membership => Entry::Membership(take_membership(&mut from)?),
@@ -111,6 +113,7 @@ fn put_origin(to: &mut Writer, origin: &Origin) {
     to.number(u64::from(origin.collation));
     to.bytes(&origin.schema);
     to.number(u64::from(origin.connection_id));
+    to.number(origin.session);
 }
 
 fn take_origin(from: &mut Reader) -> Result<Origin, DecodeError> {
@@ -120,6 +123,7 @@ fn take_origin(from: &mut Reader) -> Result<Origin, DecodeError> {
         collation: from.small()?,
         schema: from.bytes()?,
         connection_id: from.small()?,
+        session: from.number()?,
     })
 }
 
@@ -127,6 +131,7 @@ fn put_statement(to: &mut Writer, statement: &LoggedStatement) {
     put_body(to, &statement.body);
     to.list(&statement.context, |to, text| to.bytes(text));
     to.number(statement.generated_id);
+    to.byte(u8::from(statement.undone));
     to.list(&statement.outcome.results, put_result);
     to.byte(u8::from(statement.outcome.in_transaction));
 }
@@ -136,6 +141,7 @@ fn take_statement(from: &mut Reader) -> Result<LoggedStatement, DecodeError> {
         body: take_body(from)?,
         context: from.list(Reader::bytes)?,
         generated_id: from.number()?,
+        undone: from.truth()?,
         outcome: Outcome {
             results: from.list(take_result)?,
             in_transaction: from.truth()?,
@@ -166,6 +172,11 @@ fn put_body(to: &mut Writer, body: &StatementBody) {
             to.byte(3);
             to.bytes(text);
         }
+        StatementBody::Load { text, file } => {
+            to.byte(5);
+            to.bytes(text);
+            to.bytes(file);
+        }
         StatementBody::Attributed { text, attributes } => {
             to.byte(4);
             to.bytes(text);
@@ -187,8 +198,35 @@ fn take_body(from: &mut Reader) -> Result<StatementBody, DecodeError> {
             text: from.bytes()?,
             attributes: from.bytes()?,
         }),
-        other => from.wrong(format!("{other} is no form of a statement; 1 to 4 are")),
+        5 => Ok(StatementBody::Load {
+            text: from.bytes()?,
+            file: from.bytes()?,
+        }),
+        other => from.wrong(format!("{other} is no form of a statement; 1 to 5 are")),
     }
+}
+
+fn put_temporary(to: &mut Writer, temporary: &Temporary) {
+    to.byte(temporary.usage as u8);
+    to.list(&temporary.names, |to, (schema, name)| {
+        to.bytes(schema);
+        to.bytes(name);
+    });
+    to.list(&temporary.copy, |to, payload| to.bytes(payload));
+}
+
+fn take_temporary(from: &mut Reader) -> Result<Temporary, DecodeError> {
+    Ok(Temporary {
+        usage: match from.byte()? {
+            0 => TemporaryUse::None,
+            1 => TemporaryUse::Untouched,
+            2 => TemporaryUse::Needed,
+            3 => TemporaryUse::Only,
+            other => return from.wrong(format!("{other} is no use of temporary tables; 0 to 3 are")),
+        },
+        names: from.list(|from| Ok((from.bytes()?, from.bytes()?)))?,
+        copy: from.list(Reader::bytes)?,
+    })
 }
 
 fn put_result(to: &mut Writer, result: &ResultOutcome) {
@@ -238,6 +276,10 @@ fn put_membership(to: &mut Writer, change: &MembershipChange) {
             to.bytes(server.as_bytes());
             to.bytes(reason.as_bytes());
         }
+        MembershipCause::Joined { server } => {
+            to.byte(3);
+            to.bytes(server.as_bytes());
+        }
     }
 }
 
@@ -252,7 +294,8 @@ fn take_membership(from: &mut Reader) -> Result<MembershipChange, DecodeError> {
                 server: from.name()?,
                 reason: from.name()?,
             },
-            other => return from.wrong(format!("{other} is no cause of an epoch; 1 and 2 are")),
+            3 => MembershipCause::Joined { server: from.name()? },
+            other => return from.wrong(format!("{other} is no cause of an epoch; 1 to 3 are")),
         },
     })
 }

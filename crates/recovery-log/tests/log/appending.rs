@@ -90,6 +90,7 @@ fn an_entry_longer_than_a_segment_gets_one_of_its_own() {
             body: StatementBody::Text(text.clone().into()),
             context: Vec::new(),
             generated_id: 0,
+            undone: false,
             outcome: Default::default(),
         }],
         ..WriteUnit::default()

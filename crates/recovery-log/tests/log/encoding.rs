@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use grove_recovery_log::{
     Checkpoint, Entry, Intent, Kind, LoggedStatement, MembershipCause, MembershipChange, Origin, Outcome,
-    ResultOutcome, Standalone, StatementBody, WriteUnit, decode, encode,
+    ResultOutcome, Standalone, StatementBody, Temporary, TemporaryUse, WriteUnit, decode, encode,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -26,14 +26,17 @@ fn number() -> impl Strategy<Value = u64> {
 }
 
 fn origin() -> impl Strategy<Value = Origin> {
-    let fields = (".{0,9}", number(), any::<u16>(), some_bytes(), any::<u32>());
-    fields.prop_map(|(user, capabilities, collation, schema, connection_id)| Origin {
-        user,
-        capabilities,
-        collation,
-        schema,
-        connection_id,
-    })
+    let fields = (".{0,9}", number(), any::<u16>(), some_bytes(), any::<u32>(), number());
+    fields.prop_map(
+        |(user, capabilities, collation, schema, connection_id, session)| Origin {
+            user,
+            capabilities,
+            collation,
+            schema,
+            connection_id,
+            session,
+        },
+    )
 }
 
 fn body() -> impl Strategy<Value = StatementBody> {
@@ -41,6 +44,7 @@ fn body() -> impl Strategy<Value = StatementBody> {
     prop_oneof![
         some_bytes().prop_map(StatementBody::Text),
         some_bytes().prop_map(StatementBody::LoadWithoutFile),
+        (some_bytes(), some_bytes()).prop_map(|(text, file)| StatementBody::Load { text, file }),
         (some_bytes(), some_bytes()).prop_map(|(text, attributes)| StatementBody::Attributed { text, attributes }),
         execute.prop_map(|(text, parameters, long_data)| StatementBody::Execute {
             text,
@@ -67,14 +71,16 @@ fn statement() -> impl Strategy<Value = LoggedStatement> {
         body(),
         vec(some_bytes(), 0..4),
         number(),
+        any::<bool>(),
         vec(result(), 0..4),
         any::<bool>(),
     );
     fields.prop_map(
-        |(body, context, generated_id, results, in_transaction)| LoggedStatement {
+        |(body, context, generated_id, undone, results, in_transaction)| LoggedStatement {
             body,
             context,
             generated_id,
+            undone,
             outcome: Outcome {
                 results: results.into(),
                 in_transaction,
@@ -83,15 +89,26 @@ fn statement() -> impl Strategy<Value = LoggedStatement> {
     )
 }
 
+fn temporary() -> impl Strategy<Value = Temporary> {
+    let usage = prop_oneof![
+        Just(TemporaryUse::None),
+        Just(TemporaryUse::Untouched),
+        Just(TemporaryUse::Needed),
+        Just(TemporaryUse::Only)
+    ];
+    let names = vec((some_bytes(), some_bytes()), 0..3);
+    (usage, names, vec(some_bytes(), 0..3)).prop_map(|(usage, names, copy)| Temporary { usage, names, copy })
+}
+
 fn unit() -> impl Strategy<Value = Entry> {
     let opening = vec(some_bytes(), 0..4);
-    let fields = (origin(), number(), opening, any::<bool>(), vec(statement(), 0..5));
-    fields.prop_map(|(origin, depends_on, opening, had_temporary_tables, statements)| {
+    let fields = (origin(), number(), opening, temporary(), vec(statement(), 0..5));
+    fields.prop_map(|(origin, depends_on, opening, temporary, statements)| {
         Entry::Unit(WriteUnit {
             origin,
             depends_on,
             opening,
-            had_temporary_tables,
+            temporary,
             statements,
         })
     })
@@ -109,11 +126,14 @@ fn entry() -> impl Strategy<Value = Entry> {
             body,
             context
         })),
-        (origin(), number(), statement()).prop_map(|(origin, intent, statement)| Entry::Standalone(Standalone {
-            origin,
-            intent,
-            statement
-        })),
+        (origin(), number(), temporary(), statement()).prop_map(|(origin, intent, temporary, statement)| {
+            Entry::Standalone(Standalone {
+                origin,
+                intent,
+                temporary,
+                statement,
+            })
+        }),
         (number(), ".{0,9}", vec(".{0,5}", 0..4), cause).prop_map(|(epoch, lead, online, cause)| Entry::Membership(
             MembershipChange {
                 epoch,
@@ -175,14 +195,16 @@ fn the_form_of_version_1_stands() {
             collation: 45,
             schema: Bytes::from_static(b"db"),
             connection_id: 7,
+            session: 9,
         },
         depends_on: 300,
         opening: vec![Bytes::from_static(b"\x03BEGIN")],
-        had_temporary_tables: false,
+        temporary: Temporary::default(),
         statements: vec![LoggedStatement {
             body: StatementBody::Text(Bytes::from_static(b"\xFFX")),
             context: vec![Bytes::from_static(b"\x03SET a=1")],
             generated_id: 9,
+            undone: false,
             outcome: Outcome {
                 results: smallvec::smallvec![ResultOutcome::Ok {
                     affected_rows: 1,
@@ -194,9 +216,9 @@ fn the_form_of_version_1_stands() {
         }],
     });
     let expected = [
-        b"\x03app\x81\x01\x2D\x02db\x07".as_slice(),
-        b"\xAC\x02\x01\x06\x03BEGIN\x00\x01",
-        b"\x01\x02\xFFX\x01\x08\x03SET a=1\x09\x01\x01\x01\x00\x00\x01",
+        b"\x03app\x81\x01\x2D\x02db\x07\x09".as_slice(),
+        b"\xAC\x02\x01\x06\x03BEGIN\x00\x00\x00\x01",
+        b"\x01\x02\xFFX\x01\x08\x03SET a=1\x09\x00\x01\x01\x01\x00\x00\x01",
     ]
     .concat();
     assert_eq!(encode(&unit), (Kind::Unit, expected));

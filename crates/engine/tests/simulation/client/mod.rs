@@ -23,6 +23,11 @@ use std::time::Duration;
 /// Sum of all accounts, always.
 pub const ACCOUNTS_SUM: i64 = 500;
 
+/// Transactions of a client when servers have come to rest.
+const LEAST_AFTERWARDS: u64 = 3;
+/// Between two transactions of a client that only waits for that, in milliseconds.
+const LONGEST_WAIT: u64 = 600;
+
 /// What all clients of a seed share.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -79,6 +84,8 @@ pub struct Plan {
     pub storms: bool,
     /// How many of 1000 commits the recovery log refuses.
     pub refusals: u64,
+    /// Longest idle time between two things, in milliseconds, so that servers go and come back meanwhile.
+    pub idles: u64,
 }
 
 impl Plan {
@@ -91,6 +98,7 @@ impl Plan {
             varies_sessions: random.chance(300),
             upgrades: false,
             refusals: 0,
+            idles: 0,
             truncates: random.chance(250),
             storms: random.chance(300),
         }
@@ -120,7 +128,7 @@ pub struct Client {
 #[derive(Default)]
 struct OpenTransaction {
     effects: Vec<Effect>,
-    savepoints: Vec<(String, usize)>,
+    savepoints: Vec<Savepoint>,
     /// Plain reads since the snapshot, for comparison.
     reads: BTreeMap<(Table, Filter), Rows>,
     /// Tables that the transaction has changed itself.
@@ -129,6 +137,15 @@ struct OpenTransaction {
     floor: Option<BTreeMap<i64, i64>>,
     /// COMMIT has been sent.
     commits: bool,
+}
+
+#[derive(Clone)]
+struct Savepoint {
+    name: String,
+    /// How many effects there were.
+    effects: usize,
+    /// Nothing had been read or written: going back to it ends the storage engine's part of the transaction, and its snapshot with it (ADR 0007).
+    is_first: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -184,7 +201,12 @@ impl Client {
         let mut prepared_session = false;
         while done <= self.plan.transactions {
             let result = if prepared_session {
-                done += 1;
+                if self.around.board.notes().is_restless && done + LEAST_AFTERWARDS > self.plan.transactions {
+                    let idles = self.random.below(LONGEST_WAIT);
+                    tokio::time::sleep(Duration::from_millis(idles)).await;
+                } else {
+                    done += 1;
+                }
                 self.next_thing(done > self.plan.transactions).await
             } else {
                 prepared_session = true;
@@ -355,6 +377,10 @@ impl Client {
     }
 
     async fn pause(&mut self) {
+        if self.plan.idles > 0 {
+            let idles = self.random.below(self.plan.idles + 1);
+            tokio::time::sleep(Duration::from_millis(idles)).await;
+        }
         let thinks = self.random.pick(&[0, 0, 0, 1, 2, 10]);
         if thinks > 0 && !self.plan.storms {
             tokio::time::sleep(Duration::from_millis(self.random.below(thinks + 1))).await;

@@ -1,6 +1,6 @@
 //! A transaction from its beginning to its end, as a client that handles errors well runs it.
 
-use super::{Client, Effect, Next, OpenTransaction, Stop, wrong};
+use super::{Client, Effect, Next, OpenTransaction, Savepoint, Stop, wrong};
 use crate::answer::Answer;
 use crate::board::Verdict;
 use crate::model::sql::{Change, Filter, RowLock, Sql, Table};
@@ -127,8 +127,8 @@ impl Client {
                 if known.is_empty() {
                     return Ok(Next::GoOn);
                 }
-                let (name, _) = self.random.pick(&known);
-                self.step(&Sql::RollbackTo(name), None).await
+                let savepoint = self.random.pick(&known);
+                self.step(&Sql::RollbackTo(savepoint.name), None).await
             }
             10 => self.check_last_insert_id().await,
             11..13 if self.has_increments() => {
@@ -183,13 +183,21 @@ impl Client {
             open.changed.extend(sql.changed_table());
             match sql {
                 Sql::Savepoint(name) => {
-                    open.savepoints.retain(|(other, _)| other != name);
-                    open.savepoints.push((name.clone(), open.effects.len()));
+                    open.savepoints.retain(|other| other.name != *name);
+                    open.savepoints.push(Savepoint {
+                        name: name.clone(),
+                        effects: open.effects.len(),
+                        is_first: open.floor.is_none() && open.reads.is_empty() && open.changed.is_empty(),
+                    });
                 }
                 Sql::RollbackTo(name) => {
-                    if let Some(at) = open.savepoints.iter().position(|(other, _)| other == name) {
+                    if let Some(at) = open.savepoints.iter().position(|other| other.name == *name) {
                         open.savepoints.truncate(at + 1);
-                        let undone = open.effects.split_off(open.savepoints[at].1);
+                        let undone = open.effects.split_off(open.savepoints[at].effects);
+                        if open.savepoints[at].is_first {
+                            open.reads.clear();
+                            open.floor = None;
+                        }
                         self.settle(&undone, Verdict::RolledBack);
                     }
                 }

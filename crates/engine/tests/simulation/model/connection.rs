@@ -1,154 +1,95 @@
 //! One connection to a model server: commands in, replies out, and what the connection remembers in between.
 //!
-//! It is a task of its own, as a server's thread is: a client that goes away does not stop the statement that is running, and the
-//! transaction is rolled back only when the server notices.
+//! Deliberately absent: the wire itself, see [`super::serving`].
 
 use super::execute::{Failure, Outcome, Running, Variables};
 use super::locks::TransactionId;
-use super::replies;
+use super::replies::ReplyWriter;
 use super::server::{Savepoint, Server};
 use super::sql::{Insert, Level, Reach, RowLock, Sql};
 use bytes::Bytes;
 use grove_wire::StatusFlags;
-use grove_wire::command::{COM_INIT_DB, COM_PING, COM_QUERY, COM_STMT_CLOSE, COM_STMT_EXECUTE, COM_STMT_PREPARE};
+use grove_wire::command::{COM_INIT_DB, COM_PING, COM_QUERY, COM_SET_OPTION, COM_STMT_EXECUTE, COM_STMT_PREPARE};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
-use tokio::time::Instant;
 
-/// Commands that were sent in one write.
-pub struct Flight {
-    /// When they arrive.
-    pub at: Instant,
-    pub commands: Vec<Bytes>,
-    pub fate: Fate,
-}
+/// COM_SET_OPTION's argument that allows several statements in one command.
+const MULTI_STATEMENTS_ON: [u8; 2] = [0, 0];
 
-/// What the network does to a flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    Arrives,
-    /// The connection breaks after the server has executed this many of the commands; none of the replies from there on arrives.
-    BreaksAfter(usize),
-    /// The connection breaks in the middle of the reply to this command.
-    BreaksInReply(usize),
-}
-
-/// A piece of what the server sends.
-pub struct Piece {
-    /// When it arrives.
-    pub at: Instant,
-    pub bytes: Bytes,
-}
-
-/// The server's end of a connection's wire.
-pub struct Wire {
-    pub flights: mpsc::UnboundedReceiver<Flight>,
-    pub pieces: mpsc::UnboundedSender<Piece>,
-    /// The client has closed the connection in a way that discards what is on its way.
-    pub reset: Arc<AtomicBool>,
-}
-
-struct Connection {
-    server: Arc<Server>,
-    id: u32,
+/// A connection and what it remembers.
+pub struct Connection {
+    pub server: Arc<Server>,
+    pub id: u32,
     transaction: Option<TransactionId>,
     autocommit: bool,
     level: Level,
     next_level: Option<Level>,
     variables: Variables,
-    prepared: BTreeMap<u32, Sql>,
-}
-
-/// Starts a connection's task; its id.
-pub fn open(server: &Arc<Server>, wire: Wire) -> u32 {
-    let (id, ended) = server.new_connection();
-    let connection = Connection {
-        server: Arc::clone(server),
-        id,
-        transaction: None,
-        autocommit: true,
-        level: Server::level_default(),
-        next_level: None,
-        variables: Variables {
-            seeds: (u64::from(server.id) * 77 + 1, u64::from(id)),
-            ..Variables::default()
-        },
-        prepared: BTreeMap::new(),
-    };
-    tokio::spawn(connection.live(wire, ended));
-    id
+    pub prepared: BTreeMap<u32, Sql>,
+    takes_several_statements: bool,
+    /// The network was cut in its life: its end may be noticed very late.
+    pub was_cut: bool,
 }
 
 impl Connection {
-    async fn live(mut self, wire: Wire, ended: Arc<Notify>) {
-        let server = Arc::clone(&self.server);
-        tokio::select! {
-            biased;
-            () = server.dies() => return,
-            () = ended.notified() => {
-                server.trace.event(&[64, u64::from(self.id)], || format!("s{} #{} is killed", server.id, self.id));
-                server.forget_connection(self.id);
-                return;
-            }
-            () = self.serve(wire) => {}
-        }
-        let late = server.step(|state| {
-            let bound = if state.random.chance(50) { 10 } else { 1 };
-            state.random.below(bound * server.policy.notices_close_within + 1)
-        });
-        tokio::select! {
-            biased;
-            () = server.dies() => {}
-            () = ended.notified() => server.forget_connection(self.id),
-            () = tokio::time::sleep(Duration::from_millis(late)) => {
-                server.runs().await;
-                server.trace.event(&[62, u64::from(self.id)], || format!("s{} #{} is closed", server.id, self.id));
-                server.forget_connection(self.id);
-            }
+    pub fn new(server: &Arc<Server>, id: u32) -> Self {
+        Self {
+            server: Arc::clone(server),
+            id,
+            transaction: None,
+            autocommit: true,
+            level: Server::level_default(),
+            next_level: None,
+            variables: Variables {
+                seeds: (u64::from(server.id) * 77 + 1, u64::from(id)),
+                ..Variables::default()
+            },
+            prepared: BTreeMap::new(),
+            takes_several_statements: false,
+            was_cut: false,
         }
     }
 
-    async fn serve(&mut self, mut wire: Wire) {
-        let server = Arc::clone(&self.server);
-        while let Some(flight) = wire.flights.recv().await {
-            tokio::time::sleep_until(flight.at).await;
-            if wire.reset.load(Ordering::Relaxed) {
-                return;
-            }
-            for (index, command) in flight.commands.iter().enumerate() {
-                if flight.fate == Fate::BreaksAfter(index) {
-                    return;
-                }
+    /// Runs a command. Several statements in one are answered with as many results, up to the first that fails.
+    pub async fn execute(&mut self, command: &Bytes) -> Bytes {
+        let parts = self.parts(command);
+        let mut reply = ReplyWriter::new();
+        for (index, part) in parts.iter().enumerate() {
+            if index > 0 {
+                let server = Arc::clone(&self.server);
                 server.runs().await;
-                if command.first() == Some(&COM_STMT_CLOSE) {
-                    self.prepared.remove(&statement_id(command));
-                    continue;
-                }
-                let reply = self.execute(command).await;
-                server.runs().await;
-                let delay = server.step(|state| state.random.below(server.policy.reply_delay + 1));
-                let at = Instant::now() + Duration::from_millis(delay);
-                if flight.fate == Fate::BreaksInReply(index) {
-                    let bytes = reply.slice(..reply.len() / 2);
-                    let _ = wire.pieces.send(Piece { at, bytes });
-                    return;
-                }
-                if flight.fate != Fate::BreaksAfter(index + 1) {
-                    let _ = wire.pieces.send(Piece { at, bytes: reply });
-                }
             }
-            if flight.fate != Fate::Arrives {
-                return;
+            match self.execute_one(part).await {
+                Ok(outcome) => {
+                    let mut status = self.status();
+                    if index + 1 < parts.len() {
+                        status.insert(StatusFlags::MORE_RESULTS);
+                    }
+                    reply.outcome(&outcome, status);
+                }
+                Err(failure) => {
+                    reply.error(failure);
+                    break;
+                }
             }
         }
+        reply.finish()
     }
 
-    async fn execute(&mut self, command: &Bytes) -> Bytes {
-        // These two take the kill upon themselves.
-        let absorbs = matches!(command.first(), Some(&(COM_PING | COM_INIT_DB)));
+    /// The statements of a command, each as a command. A connection that does not take several sees them as one, which it refuses.
+    fn parts(&self, command: &Bytes) -> Vec<Bytes> {
+        if command.first() != Some(&COM_QUERY) || !self.takes_several_statements {
+            return vec![command.clone()];
+        }
+        let texts = command[1..].split(|byte| *byte == b';');
+        let texts = texts.filter(|text| !text.trim_ascii().is_empty());
+        texts.map(|text| Bytes::from([&[COM_QUERY], text].concat())).collect()
+    }
+
+    async fn execute_one(&mut self, command: &Bytes) -> Result<Outcome, Failure> {
+        // These take the kill upon themselves.
+        let absorbs = matches!(command.first(), Some(&(COM_PING | COM_INIT_DB | COM_SET_OPTION)));
         let kill_waits = self.server.policy.kill_waits_for_statement && !absorbs;
         let begun = self.server.step(|state| state.begin_statement(self.id, kill_waits));
         let result = match begun {
@@ -163,6 +104,8 @@ impl Connection {
             }) => (numbers[3], numbers[4]) = (*affected, *insert_id),
             Ok(Outcome::Rows(rows)) => numbers[3] = rows.len() as u64 + 1000,
             Ok(Outcome::Value(value)) => numbers[3] = *value as u64,
+            Ok(Outcome::Texts(_, rows)) => numbers[3] = rows.len() as u64 + 2000,
+            Ok(Outcome::OptionSet) => numbers[3] = u64::from(self.takes_several_statements),
             Ok(Outcome::Prepared(id)) => numbers[3] = u64::from(*id),
             Err(failure) => numbers[4] = u64::from(failure.code().0),
         }
@@ -179,10 +122,7 @@ impl Connection {
             };
             format!("s{} #{} {text} -> {result:?} {open}", self.server.id, self.id)
         });
-        match result {
-            Ok(outcome) => replies::reply(&outcome, self.status()),
-            Err(failure) => replies::error(failure),
-        }
+        result
     }
 
     fn status(&self) -> StatusFlags {
@@ -199,8 +139,17 @@ impl Connection {
     async fn dispatch(&mut self, command: &Bytes) -> Result<Outcome, Failure> {
         match command.first() {
             Some(&COM_QUERY) => {
-                let sql = parse(&command[1..]);
+                let text = command[1..].trim_ascii();
+                let text = text.strip_suffix(b";").unwrap_or(text);
+                if text.contains(&b';') {
+                    return Err(Failure::SeveralStatements);
+                }
+                let sql = parse(text);
                 self.query(&sql).await
+            }
+            Some(&COM_SET_OPTION) => {
+                self.takes_several_statements = command[1..] == MULTI_STATEMENTS_ON;
+                Ok(Outcome::OptionSet)
             }
             Some(&COM_STMT_PREPARE) => {
                 let id = self.prepared.last_key_value().map_or(1, |(id, _)| id + 1);
@@ -248,7 +197,8 @@ impl Connection {
             },
             Sql::SelectLastInsertId => return Ok(Outcome::Value(self.variables.last_insert_id)),
             Sql::Nothing => {}
-            Sql::Truncate(_) => {
+            Sql::Own(own) if !own.commits() => return self.run(sql).await,
+            Sql::Truncate(_) | Sql::Own(_) => {
                 self.end(End::Commit);
                 let result = self.run(sql).await;
                 self.end(End::Commit);
@@ -415,7 +365,7 @@ fn parse(text: &[u8]) -> Sql {
     Sql::parse(&text).unwrap_or_else(|| panic!("the model does not understand: {text}"))
 }
 
-fn statement_id(command: &Bytes) -> u32 {
+pub fn statement_id(command: &Bytes) -> u32 {
     u32::from_le_bytes(command[1..5].try_into().unwrap())
 }
 

@@ -30,6 +30,14 @@ pub enum Failure {
     VictimWithoutKey,
     /// 1467 in place of 1205: the same packet, but the transaction is still open.
     KeyNotGenerated,
+    /// 1064: several statements, which the connection has not been set to take.
+    SeveralStatements,
+    /// 1048: NULL where none may be.
+    NullForbidden,
+    /// 1049.
+    NoSchema,
+    /// 1146.
+    NoTable,
 }
 
 impl Failure {
@@ -45,7 +53,10 @@ impl Failure {
             Self::Duplicate => (1062, "23000"),
             Self::NoSavepoint => (1305, "42000"),
             Self::DefinitionChanged => (1412, "HY000"),
-            Self::Damaged => (1064, "42000"),
+            Self::Damaged | Self::SeveralStatements => (1064, "42000"),
+            Self::NullForbidden => (1048, "23000"),
+            Self::NoSchema => (1049, "42000"),
+            Self::NoTable => (1146, "42S02"),
             Self::VictimWithoutKey | Self::KeyNotGenerated => (1467, "HY000"),
         }
     }
@@ -61,8 +72,12 @@ pub enum Outcome {
     },
     Rows(Rows),
     Value(i64),
+    /// Columns and rows of one of Grove's own tables.
+    Texts(&'static [&'static str], Vec<Vec<String>>),
     /// A prepared statement's id.
     Prepared(u32),
+    /// COM_SET_OPTION is answered as if rows ended.
+    OptionSet,
 }
 
 impl Outcome {
@@ -70,7 +85,7 @@ impl Outcome {
         Self::affected(0, 0, String::new())
     }
 
-    fn affected(affected: u64, insert_id: u64, info: String) -> Self {
+    pub fn affected(affected: u64, insert_id: u64, info: String) -> Self {
         Self::Done {
             affected,
             insert_id,
@@ -100,7 +115,7 @@ pub struct Running<'a> {
     pub variables: &'a mut Variables,
 }
 
-enum Inserted {
+pub enum Inserted {
     Yes,
     DuplicateOf(i64),
 }
@@ -135,6 +150,7 @@ impl Running<'_> {
                 self.step(|state| state.storage.truncate(*table));
                 Ok(Outcome::nothing())
             }
+            Sql::Own(own) => self.run_own(own).await,
             _ => Ok(Outcome::nothing()),
         }
     }
@@ -152,7 +168,7 @@ impl Running<'_> {
         Ok(Outcome::Rows(rows))
     }
 
-    fn consistent_read(&mut self, table: Table, filter: Filter) -> Result<Rows, Failure> {
+    pub fn consistent_read(&mut self, table: Table, filter: Filter) -> Result<Rows, Failure> {
         let (transaction, keeps) = (self.transaction, self.level != Level::ReadCommitted);
         let rows = self.step(|state| {
             let now = state.storage.now();
@@ -223,7 +239,7 @@ impl Running<'_> {
         Ok(())
     }
 
-    async fn delete(&mut self, table: Table, filter: Filter) -> Result<Outcome, Failure> {
+    pub async fn delete(&mut self, table: Table, filter: Filter) -> Result<Outcome, Failure> {
         let mut deleted = 0;
         if self.breathe().await.is_err() && self.server.policy.is_mariadb {
             // It was looking for its range, found that it had been killed, and says that there is none.
@@ -393,7 +409,7 @@ impl Running<'_> {
     }
 
     /// Inserts a row or says which live row is in its way. Nothing is left of a row that was not inserted, except locks.
-    async fn insert_row(&mut self, table: Table, k: i64, row: Row, mode: Mode) -> Result<Inserted, Failure> {
+    pub async fn insert_row(&mut self, table: Table, k: i64, row: Row, mode: Mode) -> Result<Inserted, Failure> {
         self.breathe().await?;
         loop {
             if self.step(|state| state.storage.has_entry(table, k)) {
@@ -477,7 +493,7 @@ impl Running<'_> {
         }
     }
 
-    fn put(&mut self, table: Table, k: i64, row: Option<Row>) {
+    pub fn put(&mut self, table: Table, k: i64, row: Option<Row>) {
         let transaction = self.transaction;
         self.step(|state| {
             if let Some(open) = state.transactions.get_mut(&transaction) {

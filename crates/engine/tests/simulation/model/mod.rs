@@ -6,12 +6,19 @@
 pub mod connection;
 mod execute;
 pub mod locks;
+pub mod own;
+#[cfg(test)]
+mod own_checks;
+pub mod own_run;
 mod parse;
+pub mod power;
 mod replies;
 mod scan;
 pub mod server;
+pub mod serving;
 pub mod sql;
 pub mod storage;
 
+pub use power::Power;
 pub use replies::CAPABILITIES;
-pub use server::{Policy, Power, Server};
+pub use server::{Policy, Server};

@@ -1,10 +1,14 @@
 //! Statement texts read back: exactly what [`Sql`] writes, and what the engine itself sends.
 
+use super::own::Own;
 use super::sql::{Change, Filter, Insert, Level, NewRow, Reach, RowLock, Sql, Table, Verb};
 
 impl Sql {
     /// Reads a statement's text; `None` if it is none of the templates.
     pub fn parse(text: &str) -> Option<Self> {
+        if let Some(own) = Own::parse(text) {
+            return Some(Self::Own(own));
+        }
         let mut words = Words(tokens(text).into_iter().peekable());
         let sql = words.statement()?;
         words.0.next().is_none().then_some(sql)

@@ -20,7 +20,7 @@ pub struct ReplyWriter {
 }
 
 impl ReplyWriter {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             bytes: BytesMut::new(),
             sequence: 1,
@@ -31,86 +31,84 @@ impl ReplyWriter {
         encode_frames(payload, &mut self.sequence, &mut self.bytes);
     }
 
-    fn finish(self) -> Bytes {
+    pub fn finish(self) -> Bytes {
         self.bytes.freeze()
     }
 }
 
-pub fn error(failure: Failure) -> Bytes {
-    let (code, state) = failure.code();
-    err(code, state, &format!("{failure:?}"))
-}
+impl ReplyWriter {
+    pub fn error(&mut self, failure: Failure) {
+        let (code, state) = failure.code();
+        self.frame(&ErrPacket::new(code, state, &format!("{failure:?}")).encode(CAPABILITIES));
+    }
 
-pub fn err(code: u16, state: &str, message: &str) -> Bytes {
-    let mut writer = ReplyWriter::new();
-    writer.frame(&ErrPacket::new(code, state, message).encode(CAPABILITIES));
-    writer.finish()
-}
-
-pub fn reply(outcome: &Outcome, status: StatusFlags) -> Bytes {
-    match outcome {
-        Outcome::Done {
-            affected,
-            insert_id,
-            info,
-        } => {
-            let ok = OkPacket {
-                affected_rows: *affected,
-                last_insert_id: *insert_id,
-                status,
-                info: Bytes::copy_from_slice(info.as_bytes()),
-                ..OkPacket::default()
-            };
-            let mut writer = ReplyWriter::new();
-            writer.frame(&ok.encode(CAPABILITIES));
-            writer.finish()
+    pub fn outcome(&mut self, outcome: &Outcome, status: StatusFlags) {
+        match outcome {
+            Outcome::Done {
+                affected,
+                insert_id,
+                info,
+            } => {
+                let ok = OkPacket {
+                    affected_rows: *affected,
+                    last_insert_id: *insert_id,
+                    status,
+                    info: Bytes::copy_from_slice(info.as_bytes()),
+                    ..OkPacket::default()
+                };
+                self.frame(&ok.encode(CAPABILITIES));
+            }
+            Outcome::Rows(rows) => {
+                let rows = rows
+                    .iter()
+                    .map(|(k, row)| [*k, row.g, row.v].map(|value| value.to_string()));
+                self.result_set(&["k", "g", "v"], rows, status);
+            }
+            Outcome::Value(value) => self.result_set(&["value"], std::iter::once([value.to_string()]), status),
+            Outcome::Texts(columns, rows) => self.result_set(columns, rows.iter(), status),
+            Outcome::Prepared(id) => self.prepared(*id),
+            Outcome::OptionSet => self.end_of_rows(status),
         }
-        Outcome::Rows(rows) => {
-            let rows = rows.iter().map(|(k, row)| vec![*k, row.g, row.v]);
-            result_set(&["k", "g", "v"], rows, status)
+    }
+
+    /// The head of a COM_STMT_PREPARE reply for a statement without parameters; its columns are not described.
+    fn prepared(&mut self, id: u32) {
+        let mut payload = vec![0];
+        payload.extend_from_slice(&id.to_le_bytes());
+        payload.extend_from_slice(&[0; 7]);
+        self.frame(&payload);
+    }
+
+    /// A text result.
+    fn result_set<R: AsRef<[String]>>(&mut self, columns: &[&str], rows: impl Iterator<Item = R>, status: StatusFlags) {
+        self.frame(&[columns.len() as u8]);
+        for name in columns {
+            self.frame(&column(name));
         }
-        Outcome::Value(value) => result_set(&["value"], std::iter::once(vec![*value]), status),
-        Outcome::Prepared(id) => prepared(*id),
-    }
-}
-
-/// The head of a COM_STMT_PREPARE reply for a statement without parameters; its columns are not described.
-pub fn prepared(id: u32) -> Bytes {
-    let mut payload = vec![0];
-    payload.extend_from_slice(&id.to_le_bytes());
-    payload.extend_from_slice(&[0; 7]);
-    let mut writer = ReplyWriter::new();
-    writer.frame(&payload);
-    writer.finish()
-}
-
-/// A text result of BIGINT columns.
-fn result_set(columns: &[&str], rows: impl Iterator<Item = Vec<i64>>, status: StatusFlags) -> Bytes {
-    let mut writer = ReplyWriter::new();
-    writer.frame(&[columns.len() as u8]);
-    for name in columns {
-        writer.frame(&column(name));
-    }
-    let mut payload = Vec::new();
-    for row in rows {
-        payload.clear();
-        for value in row {
-            let digits = value.to_string();
-            payload.push(digits.len() as u8);
-            payload.extend_from_slice(digits.as_bytes());
+        let mut payload = Vec::new();
+        for row in rows {
+            payload.clear();
+            for value in row.as_ref() {
+                payload.push(value.len() as u8);
+                payload.extend_from_slice(value.as_bytes());
+            }
+            self.frame(&payload);
         }
-        writer.frame(&payload);
+        self.end_of_rows(status);
     }
-    let mut end = OkPacket {
-        status,
-        ..OkPacket::default()
+
+    fn end_of_rows(&mut self, status: StatusFlags) {
+        let mut end = OkPacket {
+            status,
+            ..OkPacket::default()
+        }
+        .encode(CAPABILITIES);
+        end[0] = 0xFE;
+        self.frame(&end);
     }
-    .encode(CAPABILITIES);
-    end[0] = 0xFE;
-    writer.frame(&end);
-    writer.finish()
 }
 
+/// A BIGINT, or a VARCHAR.
 fn column(name: &str) -> Vec<u8> {
     let mut payload = Vec::new();
     for field in ["def", "app", "t", "t", name, name] {
@@ -120,6 +118,7 @@ fn column(name: &str) -> Vec<u8> {
     payload.push(0x0C);
     payload.extend_from_slice(&63u16.to_le_bytes());
     payload.extend_from_slice(&20u32.to_le_bytes());
-    payload.extend_from_slice(&[0x08, 0, 0, 0, 0, 0]);
+    let kind = if name == "log" { 0xFD } else { 0x08 };
+    payload.extend_from_slice(&[kind, 0, 0, 0, 0, 0]);
     payload
 }

@@ -1,9 +1,11 @@
-//! The server as a whole: its state, its transactions, and its power switch.
+//! The server as a whole: its state, its transactions, its connections.
 //!
 //! Invariant: the state's mutex is never held across a wait; a step is atomic, as a short critical section of a server is.
 
 use super::execute::Failure;
 use super::locks::{Locks, TransactionId, Wanted};
+use super::own_run::OwnSchema;
+use super::power::{Link, Switch};
 use super::sql::Level;
 use super::storage::{Storage, Undo};
 use crate::random::Random;
@@ -13,16 +15,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
-
-/// Whether the server runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Power {
-    On,
-    /// Stopped as by SIGSTOP: nothing is answered, nothing is lost.
-    Hung,
-    /// Killed: connections broken, open transactions rolled back, nobody listens.
-    Off,
-}
 
 /// What real servers do differently: by version, by configuration, or by luck. The first group is the same on all servers of a seed.
 #[derive(Clone, Debug)]
@@ -69,8 +61,9 @@ pub struct Savepoint {
     pub precedes_engine: bool,
 }
 
+/// What a connection is doing.
 #[derive(Default)]
-struct Activity {
+pub struct Activity {
     transaction: Option<TransactionId>,
     running: bool,
     /// It reads definitions: a KILL QUERY now damages the server's copy of them.
@@ -88,9 +81,10 @@ pub struct State {
     pub random: Random,
     /// A definition that was read half stays so: statements that need it are refused.
     pub is_damaged: bool,
-    connections: BTreeMap<u32, Activity>,
+    pub own: OwnSchema,
+    pub connections: BTreeMap<u32, Activity>,
     next_transaction: TransactionId,
-    next_connection: u32,
+    pub next_connection: u32,
 }
 
 impl State {
@@ -178,10 +172,9 @@ pub struct Server {
     pub id: u16,
     pub policy: Policy,
     pub trace: Arc<Trace>,
+    pub link: Link,
     state: Mutex<State>,
-    power: Mutex<Power>,
-    /// Wakes in the order of arrival; a `watch` channel would wake in a random one.
-    switched: Notify,
+    pub switch: Switch,
 }
 
 impl Server {
@@ -191,68 +184,24 @@ impl Server {
             id,
             policy,
             trace,
+            link: Link::default(),
             state: Mutex::new(State {
                 storage: Storage::new(),
                 locks,
                 transactions: BTreeMap::new(),
                 random,
                 is_damaged: false,
+                own: OwnSchema::default(),
                 connections: BTreeMap::new(),
                 next_transaction: 0,
                 next_connection: u32::from(id) * 1000,
             }),
-            power: Mutex::new(Power::On),
-            switched: Notify::new(),
+            switch: Switch::default(),
         })
     }
 
     pub fn step<R>(&self, action: impl FnOnce(&mut State) -> R) -> R {
         action(&mut self.state.lock().unwrap())
-    }
-
-    pub fn power(&self) -> Power {
-        *self.power.lock().unwrap()
-    }
-
-    /// Turns the switch. A server that is off stays off.
-    pub fn switch(&self, power: Power) {
-        if self.power() == Power::Off {
-            return;
-        }
-        self.trace.event(&[60, u64::from(self.id), power as u64], || {
-            format!("server {} is now {power:?}", self.id)
-        });
-        *self.power.lock().unwrap() = power;
-        self.switched.notify_waiters();
-        if power == Power::Off {
-            self.step(|state| {
-                let open: Vec<TransactionId> = state.transactions.keys().copied().collect();
-                open.into_iter().for_each(|id| state.roll_back(id));
-                state.connections.clear();
-            });
-        }
-    }
-
-    /// Waits while the server hangs.
-    pub async fn runs(&self) {
-        self.until(|power| power != Power::Hung).await;
-    }
-
-    /// Completes when the server is killed.
-    pub async fn dies(&self) {
-        self.until(|power| power == Power::Off).await;
-    }
-
-    async fn until(&self, condition: impl Fn(Power) -> bool) {
-        loop {
-            let switched = self.switched.notified();
-            tokio::pin!(switched);
-            switched.as_mut().enable();
-            if condition(self.power()) {
-                return;
-            }
-            switched.await;
-        }
     }
 
     /// A new connection's id, and how it is told that it was killed.

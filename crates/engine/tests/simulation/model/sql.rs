@@ -2,6 +2,7 @@
 //!
 //! Every table has the columns `k` (primary key), `g` (secondary index) and `v`.
 
+use super::own::Own;
 use std::fmt;
 
 /// A statement.
@@ -49,6 +50,8 @@ pub enum Sql {
     Truncate(Table),
     /// `DO 0`: nothing, but on every server.
     Nothing,
+    /// About the schema `_grove`.
+    Own(Own),
 }
 
 /// Whether a SET TRANSACTION is for the next transaction or for the session.
@@ -81,10 +84,19 @@ pub enum Table {
     C,
     /// One row for every transaction that a client committed.
     L,
+    /// Grove's own: the log that the server follows, and how far it has all of it.
+    Standing,
+    /// Grove's own: the token that units need.
+    Fence,
+    /// Grove's own: positions of entries that the server holds.
+    Applied,
 }
 
 impl Table {
+    /// The clients' tables.
     pub const ALL: [Self; 6] = [Self::T, Self::A, Self::U, Self::B, Self::C, Self::L];
+    /// Grove's own tables.
+    pub const OWN: [Self; 3] = [Self::Standing, Self::Fence, Self::Applied];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -94,6 +106,9 @@ impl Table {
             Self::B => "b",
             Self::C => "c",
             Self::L => "l",
+            Self::Standing => "standing",
+            Self::Fence => "fence",
+            Self::Applied => "applied",
         }
     }
 
@@ -182,6 +197,7 @@ impl Sql {
             Self::Update { table, .. } | Self::Delete { table, .. } | Self::Select { table, .. } => vec![*table],
             Self::Insert(insert) => vec![insert.table],
             Self::InsertSelect { into, from, .. } => vec![*into, *from],
+            Self::Own(own) => own.tables(),
             _ => Vec::new(),
         }
     }
@@ -260,6 +276,7 @@ impl fmt::Display for Sql {
             Self::ShowWarnings => f.write_str("SHOW WARNINGS"),
             Self::Truncate(table) => write!(f, "TRUNCATE TABLE {}", table.name()),
             Self::Nothing => f.write_str("DO 0"),
+            Self::Own(own) => own.fmt(f),
         }
     }
 }

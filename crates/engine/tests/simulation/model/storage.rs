@@ -60,14 +60,14 @@ impl Storage {
     /// The same rows on every server.
     pub fn new() -> Self {
         let mut tables: BTreeMap<Table, TableData> = BTreeMap::new();
-        for table in Table::ALL {
+        for table in Table::ALL.into_iter().chain(Table::OWN) {
             let rows: Vec<(i64, Row)> = match table {
                 Table::T => (1..=6).map(|k| (k * 2, Row { g: k % 3, v: k })).collect(),
                 Table::A => (1..=2).map(|k| (k, Row { g: k, v: k })).collect(),
                 Table::U => (1..=3).map(|k| (k, Row { g: k * 2, v: k })).collect(),
                 Table::B => (1..=5).map(|k| (k, Row { g: k % 2, v: 100 })).collect(),
                 Table::C => (1..=3).map(|k| (k, Row { g: 0, v: 0 })).collect(),
-                Table::L => Vec::new(),
+                Table::L | Table::Standing | Table::Fence | Table::Applied => Vec::new(),
             };
             let data = tables.entry(table).or_default();
             data.next_key = rows.last().map_or(1, |(k, _)| k + 1);
@@ -164,14 +164,21 @@ impl Storage {
             .collect()
     }
 
-    /// The committed rows of every table, and the next generated keys.
+    /// The committed rows of one table.
+    pub fn committed_rows(&self, table: Table) -> Rows {
+        self.visible(table, self.commits, TransactionId::MAX)
+    }
+
+    /// A crash may lose what generated keys have grown by: then they go on behind the last row.
+    pub fn forget_generated_keys(&mut self) {
+        for data in self.tables.values_mut() {
+            data.next_key = data.records.last_key_value().map_or(1, |(k, _)| k + 1);
+        }
+    }
+
+    /// The committed rows of the clients' tables, and the next generated keys.
     pub fn committed(&self) -> BTreeMap<Table, (Rows, i64)> {
-        let rows = |table| {
-            (
-                self.visible(table, self.commits, TransactionId::MAX),
-                self.data(table).next_key,
-            )
-        };
+        let rows = |table| (self.committed_rows(table), self.data(table).next_key);
         Table::ALL.into_iter().map(|table| (table, rows(table))).collect()
     }
 

@@ -1,0 +1,235 @@
+//! Grove starts: every server that answers is brought to the log's end before a client is served, and servers that have followed no log are taken in by a
+//! new one.
+//!
+//! With an empty log the servers are believed to be equal, unless they themselves say otherwise: then nobody can know which of them is right.
+
+use super::Setback;
+use crate::group::Group;
+use crate::io::{BackendId, Clock, Entropy, LegError, Servers, World};
+use crate::member::MemberState;
+use crate::position_rows::{Fence, Standing};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use grove_recovery_log::{Entry, LogId, MembershipCause, MembershipChange, Position};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Between two attempts to take a server in.
+const PAUSE_AT_START: Duration = Duration::from_millis(100);
+
+impl<W: World> Group<W> {
+    /// Brings the servers that answer to the end of the log. Waits for all of them until `deadline`, and then until one is there. Gives the last reason why one
+    /// is not.
+    pub(crate) async fn recover(self: &Arc<Self>, deadline: Duration) -> Option<LegError> {
+        let ids: Vec<BackendId> = (0..).map(BackendId).take(self.member_count()).collect();
+        let contacts = ids.iter().map(|&id| self.contact(id, deadline));
+        let contacts = futures_util::future::join_all(contacts).await;
+        let mut failure = None;
+        let mut present = Vec::new();
+        for (&id, contact) in ids.iter().zip(contacts) {
+            match contact {
+                Ok(()) => present.push(id),
+                Err(error) => failure = Some(error),
+            }
+        }
+        let found = match self.log.last_position() {
+            0 => self.adopt_all(&present, deadline).await,
+            _ => self.replay_all(&present, deadline).await,
+        };
+        found.map_or(failure, Some)
+    }
+
+    async fn replay_all(self: &Arc<Self>, present: &[BackendId], deadline: Duration) -> Option<LegError> {
+        let mut failure = None;
+        let attempts = present.iter().map(|&id| async move { (id, self.attempt(id).await) });
+        let mut attempts: FuturesUnordered<_> = attempts.collect();
+        loop {
+            let may_go_on = !self.view().online.is_empty() && self.world.clock().now() >= deadline;
+            if may_go_on {
+                // The others go on from where they are, under traffic.
+                return failure;
+            }
+            let left = deadline
+                .saturating_sub(self.world.clock().now())
+                .max(Duration::from_millis(50));
+            let ended = tokio::select! {
+                biased;
+                ended = attempts.next() => ended,
+                () = self.world.clock().sleep(left) => continue,
+            };
+            match ended {
+                Some((_, Ok(()))) => {}
+                Some((id, Err(setback))) => failure = Some(self.stays_out(id, setback)),
+                None => return failure,
+            }
+        }
+    }
+
+    fn stays_out(&self, id: BackendId, setback: Setback) -> LegError {
+        let (name, reason) = (self.name(id), setback.to_string());
+        tracing::error!(backend = name, reason, "server stays out of the group");
+        let state = match setback {
+            Setback::Rebuild(_) => MemberState::Diverged,
+            Setback::Lost(_) | Setback::Later(_) => MemberState::Failed,
+        };
+        self.set_status(id, state, &reason);
+        let remedy = match setback {
+            Setback::Rebuild(_) => {
+                "; if the servers are known to be equal, move the directory of the recovery log away and start with an empty one"
+            }
+            _ => "",
+        };
+        LegError::Lost(format!("{name}: {reason}{remedy}"))
+    }
+
+    /// A new log: every server takes part in it from its beginning.
+    async fn adopt_all(self: &Arc<Self>, present: &[BackendId], deadline: Duration) -> Option<LegError> {
+        let log = self.log.id()?;
+        let standings = present
+            .iter()
+            .map(|&id| async move { (id, self.until(deadline, || self.ask_standing(id)).await) });
+        let mut known: Option<(BackendId, Standing)> = None;
+        let mut failure = None;
+        let mut equal = Vec::new();
+        for (id, standing) in futures_util::future::join_all(standings).await {
+            match standing {
+                Ok(standing) if standing.log.is_none() => equal.push(id),
+                Ok(standing) => match &known {
+                    Some((first, other)) if *other != standing => {
+                        return Some(LegError::Lost(format!(
+                            "the recovery log is empty, and the servers do not hold the same of the one before: {} holds {}, {} holds {}. Start with the log \
+                             that they have followed, or drop the schema `_grove` on all of them once they are known to be equal",
+                            self.name(*first),
+                            words(other),
+                            self.name(id),
+                            words(&standing)
+                        )));
+                    }
+                    Some(_) => equal.push(id),
+                    None => {
+                        known = Some((id, standing));
+                        equal.push(id);
+                    }
+                },
+                Err(error) => failure = Some(self.stays_out(id, error.into())),
+            }
+        }
+        for id in equal {
+            match self.until(deadline, || self.adopt(id, log)).await {
+                Ok(fence) => self.admit(id, Some(fence), "answered at start"),
+                Err(error) => failure = Some(self.stays_out(id, error.into())),
+            }
+        }
+        failure
+    }
+
+    /// Tries again until `deadline`: a server that is left out now has to be rebuilt.
+    async fn until<T, F: Future<Output = Result<T, LegError>>>(
+        &self,
+        deadline: Duration,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, LegError> {
+        loop {
+            match attempt().await {
+                Err(LegError::Lost(_) | LegError::Timeout(_)) if self.world.clock().now() < deadline => {
+                    self.world.clock().sleep(PAUSE_AT_START).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn ask_standing(&self, id: BackendId) -> Result<Standing, LegError> {
+        let mut rows = self.open_position_rows(id, CancellationToken::new()).await?;
+        rows.prepare().await?;
+        self.world.servers().may_permit_marks(id).await?;
+        rows.read().await
+    }
+
+    async fn adopt(&self, id: BackendId, log: LogId) -> Result<Fence, LegError> {
+        let fence = Fence::random(self.world.entropy().next_u64());
+        self.world.servers().expel(id, &self.accounts.names()).await?;
+        let mut rows = self.open_position_rows(id, CancellationToken::new()).await?;
+        rows.raise(fence).await?;
+        rows.adopt(log, 0).await?;
+        self.note_position(id, 0);
+        Ok(fence)
+    }
+
+    /// A server that holds all of the log takes part again. The barrier is closed.
+    pub(super) async fn admit_again(&self, id: BackendId, fence: Fence, position: Position) {
+        self.admit(id, Some(fence), &format!("holds everything up to entry {position}"));
+        self.member(id).owes.store(false, Ordering::SeqCst);
+        let view = self.view();
+        tracing::info!(
+            backend = self.name(id),
+            position,
+            epoch = view.epoch,
+            "server is online"
+        );
+        let change = MembershipChange {
+            epoch: view.epoch,
+            lead: self.name(view.lead).to_owned(),
+            online: self.names(&view.online),
+            cause: MembershipCause::Joined {
+                server: self.name(id).to_owned(),
+            },
+        };
+        if let Err(error) = self.log.append(Entry::Membership(change)).await {
+            tracing::error!(%error, "membership change is not in the log");
+        }
+    }
+
+    /// The last server, which stays in the group whatever happens, has not confirmed what is decided. All its legs are given up, and it is brought to the log's end
+    /// before anybody goes on there.
+    pub(crate) fn owes(&self, id: BackendId, reason: &str) {
+        if self.log.id().is_none() {
+            return;
+        }
+        tracing::error!(
+            backend = self.name(id),
+            reason,
+            "the last server must be brought to the end of the log"
+        );
+        let member = self.member(id);
+        member.owes.store(true, Ordering::SeqCst);
+        member.gone.load().cancel();
+        self.set_status(id, MemberState::Unreachable, reason);
+    }
+
+    /// Whether the server is in the group and must first be brought to the log's end.
+    pub(crate) fn owes_something(&self, id: BackendId) -> bool {
+        self.member(id).owes.load(Ordering::SeqCst)
+    }
+
+    /// Brings the last server to the log's end where it is.
+    pub(crate) async fn settle_debt(self: &Arc<Self>, id: BackendId) {
+        while self.owes_something(id) {
+            match self.attempt(id).await {
+                Ok(()) => return,
+                Err(setback) => {
+                    let reason = format!("the last server must be brought to the end of the log: {setback}");
+                    tracing::error!(backend = self.name(id), reason);
+                    self.set_status(id, MemberState::Unreachable, &reason);
+                }
+            }
+            self.world.clock().sleep(self.settings.rejoin_pause).await;
+        }
+    }
+}
+
+fn words(standing: &Standing) -> String {
+    let log = standing
+        .log
+        .map_or_else(|| "no log".to_owned(), |log| format!("log {log}"));
+    match standing.applied.len() {
+        0 => format!("all of {log} up to entry {}", standing.prefix),
+        more => format!(
+            "{log} up to entry {} and {more} entries up to {}",
+            standing.prefix,
+            standing.newest()
+        ),
+    }
+}
