@@ -24,26 +24,22 @@ impl<W: World> Group<W> {
     /// is not.
     pub(crate) async fn recover(self: &Arc<Self>, deadline: Duration) -> Option<LegError> {
         let ids: Vec<BackendId> = (0..).map(BackendId).take(self.member_count()).collect();
-        let contacts = ids.iter().map(|&id| self.contact(id, deadline));
-        let contacts = futures_util::future::join_all(contacts).await;
-        let mut failure = None;
-        let mut present = Vec::new();
-        for (&id, contact) in ids.iter().zip(contacts) {
-            match contact {
-                Ok(()) => present.push(id),
-                Err(error) => failure = Some(error),
-            }
+        match self.log.last_position() {
+            0 => self.adopt_all(&ids, deadline).await,
+            _ => self.replay_all(&ids, deadline).await,
         }
-        let found = match self.log.last_position() {
-            0 => self.adopt_all(&present, deadline).await,
-            _ => self.replay_all(&present, deadline).await,
-        };
-        found.map_or(failure, Some)
     }
 
-    async fn replay_all(self: &Arc<Self>, present: &[BackendId], deadline: Duration) -> Option<LegError> {
+    /// Each server is replayed as soon as it answers: one that is away does not keep those that are there from being online when clients are served.
+    async fn replay_all(self: &Arc<Self>, ids: &[BackendId], deadline: Duration) -> Option<LegError> {
         let mut failure = None;
-        let attempts = present.iter().map(|&id| async move { (id, self.attempt(id).await) });
+        let attempts = ids.iter().map(|&id| async move {
+            let contact = self.contact(id, deadline).await;
+            match contact {
+                Ok(()) => self.attempt(id).await.map_err(|setback| self.stays_out(id, setback)),
+                Err(error) => Err(error),
+            }
+        });
         let mut attempts: FuturesUnordered<_> = attempts.collect();
         loop {
             let may_go_on = !self.view().online.is_empty() && self.world.clock().now() >= deadline;
@@ -60,8 +56,8 @@ impl<W: World> Group<W> {
                 () = self.world.clock().sleep(left) => continue,
             };
             match ended {
-                Some((_, Ok(()))) => {}
-                Some((id, Err(setback))) => failure = Some(self.stays_out(id, setback)),
+                Some(Ok(())) => {}
+                Some(Err(error)) => failure = Some(error),
                 None => return failure,
             }
         }
@@ -85,13 +81,21 @@ impl<W: World> Group<W> {
     }
 
     /// A new log: every server takes part in it from its beginning.
-    async fn adopt_all(self: &Arc<Self>, present: &[BackendId], deadline: Duration) -> Option<LegError> {
+    async fn adopt_all(self: &Arc<Self>, ids: &[BackendId], deadline: Duration) -> Option<LegError> {
+        let mut failure = None;
+        let mut present = Vec::new();
+        let contacts = ids.iter().map(|&id| self.contact(id, deadline));
+        for (&id, contact) in ids.iter().zip(futures_util::future::join_all(contacts).await) {
+            match contact {
+                Ok(()) => present.push(id),
+                Err(error) => failure = Some(error),
+            }
+        }
         let log = self.log.id()?;
         let standings = present
             .iter()
             .map(|&id| async move { (id, self.until(deadline, || self.ask_standing(id)).await) });
         let mut known: Option<(BackendId, Standing)> = None;
-        let mut failure = None;
         let mut equal = Vec::new();
         for (id, standing) in futures_util::future::join_all(standings).await {
             match standing {
