@@ -14,6 +14,7 @@ mod commands;
 mod compressed;
 mod cursor;
 mod drivers;
+mod foreign_keys;
 mod generated;
 mod hunt;
 mod kill;

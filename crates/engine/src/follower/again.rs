@@ -41,7 +41,12 @@ impl<W: World> Follower<W> {
         if pause > Duration::ZERO {
             self.group.world.clock().sleep(pause).await;
         }
-        Ok(())
+        let gone = self.leg.gone().clone();
+        tokio::select! {
+            biased;
+            () = gone.cancelled() => Err(LegError::Lost("the server has left the group".into())),
+            () = self.restart.let_pass(&self.group) => Ok(()),
+        }
     }
 
     /// ROLLBACK and what follows it, and proof of it: a kill that came too late for its statement would hit the ROLLBACK, so a ping takes it first.

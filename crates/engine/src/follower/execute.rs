@@ -34,7 +34,9 @@ impl<W: World> Follower<W> {
                 continue;
             }
             let begins = !self.leg.in_transaction;
-            let step = match self.execute_next().await {
+            let step = self.execute_next().await;
+            self.restart.stepped();
+            let step = match step {
                 Ok(step) => step,
                 Err(LegError::Protocol(reason)) if begins => {
                     // If it was the BEGIN that was refused, then the statement behind it has committed by itself.

@@ -6,19 +6,24 @@
 //! "System level concurrency control for distributed database systems", 1978): a leg may only stop weaker ones. A transaction whose client
 //! waits for its followers is stronger than any whose client does not. Strongest is a leg that executes for the first time what an earlier lead
 //! answered: the whole epoch waits for it. Executing it again does not count, so that each such statement is done once and for all.
+//!
+//! Who has given way lets the stronger one finish its statement first. Gap locks are granted past an insertion that waits for them to go, so several
+//! blockers that execute again at once would hold it up for ever, each with the locks that it takes while another one rolls back.
 
 use crate::fate::Fate;
 use crate::group::Group;
 use crate::interrupt::Running;
-use crate::io::{BackendId, Servers, World};
-use std::sync::Arc;
+use crate::io::{BackendId, Clock, Servers, World};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// A server that does not say who blocks a leg for this long: its tables about that are a copy that is not renewed while somebody else reads
 /// them all the time. Then all weaker legs start over.
 const ASK_BEFORE_ALL: Duration = Duration::from_secs(1);
+/// A leg that has given way executes again after this, whatever becomes of the stronger one.
+const LONGEST_COURTESY: Duration = Duration::from_secs(2);
 
 /// How one follower leg is told to release its locks and start over.
 #[derive(Clone, Debug)]
@@ -27,6 +32,10 @@ pub(crate) struct Restart {
     fate: Arc<Fate>,
     /// Whose answer the leg executes for the first time: the server's number and one, or 0.
     owes: Arc<AtomicU32>,
+    /// How many of its statements have ended.
+    steps: Arc<watch::Sender<u64>>,
+    /// The steps of the one that it was told to give way to, from then on.
+    stronger: Arc<Mutex<Option<watch::Receiver<u64>>>>,
 }
 
 /// Lower is stronger: whether the epoch does not wait for the leg, and the transaction's rank.
@@ -38,7 +47,30 @@ impl Restart {
             signal: Arc::default(),
             fate: Arc::clone(fate),
             owes: Arc::default(),
+            steps: Arc::new(watch::Sender::new(0)),
+            stronger: Arc::default(),
         }
+    }
+
+    /// A statement of the leg has ended, however it did.
+    pub fn stepped(&self) {
+        self.steps.send_modify(|steps| *steps += 1);
+    }
+
+    /// Waits, with nothing locked, until the one that the leg has given way to has finished the statement that was held up.
+    pub async fn let_pass<W: World>(&self, group: &Group<W>) {
+        let stronger = self.stronger().take();
+        let Some(mut steps) = stronger else { return };
+        tokio::select! {
+            biased;
+            _ = steps.changed() => {}
+            () = self.fate.abandoned() => {}
+            () = group.world.clock().sleep(LONGEST_COURTESY) => {}
+        }
+    }
+
+    fn stronger(&self) -> std::sync::MutexGuard<'_, Option<watch::Receiver<u64>>> {
+        self.stronger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The leg executes for the first time what this server answered, or nothing that is new.
@@ -103,6 +135,7 @@ impl Restart {
 
     fn give_way_to<W: World>(&self, other: &Self, group: &Group<W>) {
         if !self.fate.is_frozen() && self.strength(group) > other.strength(group) {
+            *self.stronger() = Some(other.steps.subscribe());
             self.signal.notify_one();
         }
     }

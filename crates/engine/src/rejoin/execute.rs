@@ -249,7 +249,8 @@ impl<W: World> Executor<W> {
             if agrees(&statement.outcome, &outcome) {
                 continue;
             }
-            if is_lock_trouble_of(&outcome) {
+            let is_gone = statement.outcome.in_transaction && !outcome.in_transaction;
+            if is_gone || is_lock_trouble_of(&outcome) {
                 return Ok(Attempt::Again);
             }
             if statement.undone {

@@ -178,6 +178,10 @@ impl<W: World> Session<W> {
                     false => SessionError::Retry("a statement was killed and may have done part of its work".into()),
                 });
             }
+            if !outcome.in_transaction && never_ends_transaction(statement) {
+                // MySQL 9.7 answers a DELETE that a deadlock has rolled back with OK, where the table has foreign keys.
+                return Err(SessionError::Retry("the lead rolled back and answered with OK".into()));
+            }
             let warnings = reply.reply.ok().map_or(0, |ok| ok.warnings);
             if warnings > 0 && (alone || must_be_asked_about(statement, &outcome)) {
                 self.keep_warnings(lead, alone).await;
@@ -445,10 +449,7 @@ impl<W: World> Session<W> {
             transaction.fate.survived();
         }
         outcome.in_transaction = survived;
-        let is_plain = matches!(
-            statement.analysis.class,
-            Class::Write(_) | Class::LockingRead | Class::Read
-        ) && !statement.may_fail_half_way();
+        let is_plain = never_ends_transaction(statement) && !statement.may_fail_half_way();
         match (survived, is_plain) {
             (true, true) => Ok(()),
             // A routine, or a statement that was not understood, may have done part of its work before it failed.
@@ -468,6 +469,14 @@ impl<W: World> Session<W> {
             }
         }
     }
+}
+
+/// Whether a transaction that is gone after the statement has been rolled back: nothing in it commits.
+fn never_ends_transaction(statement: &Statement) -> bool {
+    matches!(
+        statement.analysis.class,
+        Class::Write(_) | Class::LockingRead | Class::Read
+    )
 }
 
 /// Errors that say where a statement was just then: lock trouble, interruptions, and the servers' limits of its time.
