@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grove_engine::io::World;
-use grove_engine::{Group, MemberStatus};
+use grove_engine::{Command, Group, MemberStatus, Refusal};
 use grove_telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -33,11 +33,17 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 pub trait Members: Send + Sync + 'static {
     /// The status of every configured server.
     fn statuses(&self) -> Vec<MemberStatus>;
+    /// Takes an operator's command for one server. Gives a sentence that says what happens next.
+    fn command(&self, server: &str, command: Command) -> Result<String, Refusal>;
 }
 
 impl<W: World> Members for Group<W> {
     fn statuses(&self) -> Vec<MemberStatus> {
         Group::statuses(self)
+    }
+
+    fn command(&self, server: &str, command: Command) -> Result<String, Refusal> {
+        Group::command(self, server, command)
     }
 }
 

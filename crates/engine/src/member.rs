@@ -31,6 +31,12 @@ pub enum MemberState {
     Replaying,
     /// Has executed what it had missed and waits for an instant at which it can join.
     Joining,
+    /// Leaves the group because an operator wants it: no new reads begin there, and those under way may end.
+    Draining,
+    /// Out of the group because an operator wants it.
+    Disabled,
+    /// Everything that it holds is being replaced by a copy of another server.
+    Rebuilding,
     /// Holds something else than the log says, or cannot be brought up by replaying: it must be rebuilt.
     Diverged,
 }
