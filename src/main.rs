@@ -10,6 +10,7 @@
 
 mod commands;
 mod descriptors;
+mod disabled;
 mod logging;
 mod recovery_log;
 mod signals;

@@ -14,14 +14,15 @@ use grove_telemetry::Metrics;
 
 use crate::world::Reality;
 
-/// Forms the group of the servers that answer in time, with its writes in this log. Fails when none does.
+/// Forms the group of the servers that answer in time, with its writes in this log, without those that operators have disabled. Fails when none does.
 pub async fn form_group(
     config: &Config,
     log: Arc<dyn OrderedLog>,
+    disabled: &[(String, String)],
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<Arc<Group<Reality>>> {
     let servers = MysqlServers::new(&config.backends, &config.timeouts)?;
-    let specs = config.backends.iter().map(spec).collect();
+    let specs = config.backends.iter().map(|backend| spec(backend, disabled)).collect();
     let world = Reality::new(servers);
     let accounts = Accounts::default();
     for user in &config.users {
@@ -34,10 +35,12 @@ pub async fn form_group(
         .context("the group of servers cannot be formed")
 }
 
-fn spec(backend: &Backend) -> MemberSpec {
+fn spec(backend: &Backend, disabled: &[(String, String)]) -> MemberSpec {
+    let reason = disabled.iter().find(|(server, _)| *server == backend.name);
     MemberSpec {
         name: backend.name.clone(),
         weight: backend.weight,
+        disabled: reason.map(|(_, reason)| reason.clone()),
     }
 }
 

@@ -9,8 +9,10 @@ use crate::locks::LockWaits;
 use crate::own;
 use crate::phase;
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use grove_config::{Backend, Timeouts};
-use grove_engine::io::{BackendId, Discard, Identity, KillKind, Leg, LegError, Phase, ServerFacts, Servers};
+use grove_copy::LogicalCopy;
+use grove_engine::io::{BackendId, CopyError, Discard, Identity, KillKind, Leg, LegError, Phase, ServerFacts, Servers};
 use grove_wire::ReplyShape;
 use grove_wire::query_attributes::laid_out;
 use std::sync::Arc;
@@ -22,6 +24,9 @@ const NO_SUCH_THREAD: u16 = 1094;
 
 /// Control connections per server for kills and questions about locks; the probe has one of its own that nothing else can occupy.
 const CONTROL_CONNECTIONS: usize = 2;
+
+/// Tables, or ranges of them, that are copied at a time.
+const COPY_CONNECTIONS: usize = 4;
 
 /// The configured servers, by their place in the configuration.
 pub struct MysqlServers {
@@ -64,6 +69,15 @@ impl MysqlServers {
 
 impl Servers for MysqlServers {
     type Leg = MysqlLeg;
+    type Copier = LogicalCopy<MysqlLeg>;
+
+    async fn prepare_copy(&self, donor: BackendId, target: BackendId) -> Result<LogicalCopy<MysqlLeg>, CopyError> {
+        let dial = async |id| {
+            let control = &self.server(id)?.control;
+            try_join_all((0..COPY_CONNECTIONS).map(|_| control.open())).await
+        };
+        LogicalCopy::prepare(dial(donor).await?, dial(target).await?).await
+    }
 
     async fn connect(&self, backend: BackendId, identity: &Arc<Identity>) -> Result<MysqlLeg, LegError> {
         let (mut leg, _) = self.server(backend)?.dialer.open(identity).await?;

@@ -7,6 +7,7 @@ use crate::accounts::Accounts;
 use crate::barrier::Barrier;
 use crate::follower::Restart;
 use crate::gate::{Gates, Hold};
+use crate::interrupt::Running;
 use crate::io::{BackendId, Clock, Identity, LegError, ServerFacts, Servers, World};
 use crate::leg::OpenLeg;
 use crate::marking::Ledger;
@@ -22,6 +23,7 @@ use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Connections of each server that are left to Grove's own work (probes, kills, legs that are opened again) and to operators.
@@ -49,6 +51,8 @@ pub(crate) enum Fault {
     Failed,
     /// It may hold something else than the others.
     Diverged,
+    /// None: an operator wants it out.
+    Disabled,
 }
 
 /// The group.
@@ -65,6 +69,14 @@ pub struct Group<W: World> {
     /// Sessions that keep something on the servers which a server that joins cannot be given, by Grove's id of their connection.
     pub(crate) anchored: DashSet<u32>,
     pub(crate) accounts: Accounts,
+    /// What each session is doing, by the session's number.
+    pub(crate) at_work: DashMap<u64, Arc<Running>>,
+    /// How many statements have begun that may change definitions.
+    pub(crate) definitions: AtomicU64,
+    /// One command at a time.
+    pub(crate) commanding: Mutex<()>,
+    /// How many commands have been taken.
+    pub(crate) commands: watch::Sender<u64>,
     /// Where position rows are kept, one for each member.
     pub(crate) ledgers: Vec<Ledger<W>>,
     /// Follower legs that can be told to start over, by server and its connection id.
@@ -160,6 +172,10 @@ impl<W: World> Group<W> {
             barrier: Arc::default(),
             anchored: DashSet::new(),
             accounts,
+            at_work: DashMap::new(),
+            definitions: AtomicU64::new(0),
+            commanding: Mutex::new(()),
+            commands: watch::Sender::new(0),
             restartable: DashMap::new(),
             members,
             changing: Mutex::new(()),
@@ -205,6 +221,7 @@ impl<W: World> Group<W> {
     pub(crate) fn admit(&self, id: BackendId, fence: Option<Fence>, reason: &str) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let member = self.member(id);
+        member.is_draining.store(false, Ordering::SeqCst);
         *member.fence.lock().unwrap_or_else(PoisonError::into_inner) = fence;
         member.gone.store(Arc::new(CancellationToken::new()));
         member.failed_probes.store(0, Ordering::Relaxed);
@@ -340,6 +357,10 @@ impl<W: World> Group<W> {
         self.view.load().online.contains(&id)
     }
 
+    pub(crate) fn is_draining(&self, id: BackendId) -> bool {
+        self.member(id).is_draining.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn gone(&self, id: BackendId) -> CancellationToken {
         CancellationToken::clone(&self.member(id).gone.load())
     }
@@ -399,23 +420,24 @@ impl<W: World> Group<W> {
     /// Chooses a server for a session's reads.
     pub(crate) fn choose_reader(&self) -> BackendId {
         let view = self.view();
+        let stays = |id: &BackendId| !self.is_draining(*id);
+        let staying: SmallVec<[BackendId; 4]> = view.online.iter().copied().filter(stays).collect();
+        let online = if staying.is_empty() { &view.online } else { &staying };
         let load = |id: &BackendId| self.member(*id).readers.load(Ordering::Relaxed);
         let weight = |id: &BackendId| u64::from(self.member(*id).spec.weight.max(1));
         let turn = self.next_reader.fetch_add(1, Ordering::Relaxed);
         let chosen = match self.settings.read_policy {
-            ReadPolicy::RoundRobin => view.online.get(turn % view.online.len()),
-            ReadPolicy::LeastOutstanding => view
-                .online
+            ReadPolicy::RoundRobin => online.get(turn % online.len().max(1)),
+            ReadPolicy::LeastOutstanding => online
                 .iter()
                 .min_by_key(|id| ((load(id) as u64 + 1) * 1000 / weight(id), (id.0 as usize + turn) % 64)),
-            ReadPolicy::Latency => view
-                .online
+            ReadPolicy::Latency => online
                 .iter()
                 .min_by_key(|id| self.member(**id).latency_us.load(Ordering::Relaxed)),
             ReadPolicy::Weighted => {
-                let total: u64 = view.online.iter().map(weight).sum();
-                let mut at = turn as u64 % total;
-                view.online.iter().find(|id| {
+                let total: u64 = online.iter().map(weight).sum();
+                let mut at = turn as u64 % total.max(1);
+                online.iter().find(|id| {
                     let inside = at < weight(id);
                     at = at.saturating_sub(weight(id));
                     inside
@@ -450,6 +472,7 @@ impl<W: World> Group<W> {
         let state = match fault {
             Fault::Failed => MemberState::Failed,
             Fault::Diverged => MemberState::Diverged,
+            Fault::Disabled => MemberState::Disabled,
         };
         self.set_status(id, state, reason);
         self.view.store(Arc::new(View {
@@ -461,14 +484,19 @@ impl<W: World> Group<W> {
         self.order.appoint(lead);
         self.losses.fetch_add(1, Ordering::SeqCst);
         self.member(id).gone.load().cancel();
-        self.metrics.evictions.add(1);
-        tracing::error!(
-            backend = self.name(id),
-            lead = self.name(lead),
-            epoch,
-            reason,
-            "server evicted"
-        );
+        let (name, lead_name) = (self.name(id), self.name(lead));
+        if fault == Fault::Disabled {
+            tracing::info!(
+                backend = name,
+                lead = lead_name,
+                epoch,
+                reason,
+                "server has left the group"
+            );
+        } else {
+            self.metrics.evictions.add(1);
+            tracing::error!(backend = name, lead = lead_name, epoch, reason, "server evicted");
+        }
         let change = MembershipChange {
             epoch,
             lead: self.name(lead).to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::group::Group;
 use crate::io::{BackendId, Clock, LegError, Servers, World};
-use crate::member::{Finding, MemberState};
+use crate::member::{Finding, MemberState, Wish};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -117,11 +117,21 @@ impl<W: World> Group<W> {
 
     /// Dropping the future leaves nothing half done.
     async fn probe_while_online(self: &Arc<Self>, id: BackendId) {
+        let mut wishes = self.member(id).wish.subscribe();
         while self.is_online(id) {
             if self.owes_something(id) {
                 self.settle_debt(id).await;
             }
-            self.world.clock().sleep(self.settings.probe_interval).await;
+            let wish = wishes.borrow_and_update().clone();
+            if let Wish::StayOut(reason) = wish {
+                self.leave(id, &reason).await;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                _ = wishes.changed() => continue,
+                () = self.world.clock().sleep(self.settings.probe_interval) => {}
+            }
             let began = self.world.clock().now();
             let member = self.member(id);
             match self.world.servers().probe(id).await {

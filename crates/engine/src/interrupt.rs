@@ -5,6 +5,7 @@
 
 use crate::group::Group;
 use crate::io::{BackendId, Clock, KillKind, LegError, Phase, Servers, World};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -44,6 +45,8 @@ pub(crate) enum Kill {
 pub(crate) struct Running {
     activity: Mutex<Activity>,
     changed: Notify,
+    /// The server whose rows are on their way to the client, by its number and one, or 0.
+    reads_on: AtomicU32,
 }
 
 impl Default for Running {
@@ -51,6 +54,7 @@ impl Default for Running {
         Self {
             activity: Mutex::new(Activity::Idle),
             changed: Notify::new(),
+            reads_on: AtomicU32::new(0),
         }
     }
 }
@@ -59,6 +63,17 @@ impl Running {
     /// The client's statement begins on a server.
     pub fn begin_statement(&self, backend: BackendId, thread_id: u32) {
         self.set(Activity::Statement(backend, thread_id));
+    }
+
+    /// A read begins on a server, or has ended.
+    pub fn note_read(&self, backend: Option<BackendId>) {
+        let number = backend.map_or(0, |backend| u32::from(backend.0) + 1);
+        self.reads_on.store(number, Ordering::Relaxed);
+    }
+
+    /// Whether a read is under way there.
+    pub fn reads_on(&self, backend: BackendId) -> bool {
+        self.reads_on.load(Ordering::Relaxed) == u32::from(backend.0) + 1
     }
 
     /// The client's statement begins to wait for a gate.

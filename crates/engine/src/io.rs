@@ -9,6 +9,7 @@ use grove_recovery_log::Origin;
 use grove_wire::{CapabilityFlags, Reply, ReplyShape};
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// Index of a server in the group's fixed list of members; stable for the life of the process.
@@ -154,10 +155,65 @@ pub struct ServerFacts {
     pub max_connections: u32,
 }
 
+/// Why a server is not a copy of another one now.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CopyError {
+    /// A connection broke on the way.
+    #[error("{0}")]
+    Lost(#[from] LegError),
+    /// What was to be copied has changed since the instant of the copy; another attempt may succeed.
+    #[error("a definition changed while it was copied: {0}")]
+    Changed(String),
+    /// Somebody has to change something first.
+    #[error("{0}")]
+    Unsuitable(String),
+}
+
+/// How far a copy is.
+#[derive(Debug, Default)]
+pub struct CopyProgress {
+    /// Rows that are written.
+    pub rows: AtomicU64,
+    /// As many as the servers believe that there are.
+    pub expected: AtomicU64,
+}
+
+/// A copy of one server onto another one that is prepared.
+pub trait Copier: Send {
+    /// Fixes the instant whose state is copied. Nothing may commit on the server meanwhile; bounded by the caller.
+    fn freeze(&mut self) -> impl Future<Output = Result<(), CopyError>> + Send;
+    /// Replaces everything on the other server. `is_unchanged` says whether no definition has changed since the instant. Position rows go last: dropped
+    /// before its end, it leaves a server that holds no position.
+    fn run(
+        self,
+        is_unchanged: impl Fn() -> bool + Send,
+        progress: &CopyProgress,
+    ) -> impl Future<Output = Result<(), CopyError>> + Send;
+}
+
+/// The statements that make Grove's own tables where they are missing.
+pub const OWN_TABLES: [&str; 4] = [
+    "CREATE DATABASE IF NOT EXISTS `_grove`",
+    "CREATE TABLE IF NOT EXISTS `_grove`.`standing` (`only` TINYINT UNSIGNED NOT NULL PRIMARY KEY, \
+     `log` CHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, `prefix` BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
+    "CREATE TABLE IF NOT EXISTS `_grove`.`fence` (`only` TINYINT UNSIGNED NOT NULL PRIMARY KEY, \
+     `token` BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
+    "CREATE TABLE IF NOT EXISTS `_grove`.`applied` (`position` BIGINT UNSIGNED NOT NULL PRIMARY KEY, \
+     `fence` BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
+];
+
 /// Reaches the servers of the group.
 pub trait Servers: Send + Sync + 'static {
     /// The connection type.
     type Leg: Leg;
+    /// A copy under way.
+    type Copier: Copier;
+    /// Opens the connections over which everything that `donor` holds is to replace what `target` holds.
+    fn prepare_copy(
+        &self,
+        donor: BackendId,
+        target: BackendId,
+    ) -> impl Future<Output = Result<Self::Copier, CopyError>> + Send;
     /// Opens and authenticates a leg. Bounded by the configured connect timeout.
     fn connect(
         &self,

@@ -7,6 +7,7 @@ use grove_recovery_log::Position;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// A server as the configuration names it.
@@ -16,6 +17,19 @@ pub struct MemberSpec {
     pub name: String,
     /// Share of reads under the `weighted` policy.
     pub weight: u32,
+    /// Why an operator has disabled it, if one has.
+    pub disabled: Option<String>,
+}
+
+/// What an operator wants of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// That it takes part, as soon as it can.
+    TakePart,
+    /// That it stays out of the group; why.
+    StayOut(String),
+    /// That it is made anew, from the named server if one is named.
+    Rebuild(Option<BackendId>),
 }
 
 /// State of a server, as operators see it.
@@ -73,6 +87,10 @@ pub(crate) struct Member {
     pub gone: ArcSwap<CancellationToken>,
     /// As the last server of the group it has not confirmed what is decided.
     pub owes: AtomicBool,
+    /// What an operator wants of it.
+    pub wish: watch::Sender<Wish>,
+    /// No new reads begin there.
+    pub is_draining: AtomicBool,
     /// Behind which its legs commit.
     pub fence: Mutex<Option<Fence>>,
     pub status: Mutex<(MemberState, u64, String)>,
@@ -103,6 +121,11 @@ impl Member {
         let gone = CancellationToken::new();
         gone.cancel();
         let status = (MemberState::Failed, now_unix_micros, "not reached yet".to_owned());
+        let wish = match &spec.disabled {
+            Some(reason) => Wish::StayOut(reason.clone()),
+            None => Wish::TakePart,
+        };
+        let wish = watch::Sender::new(wish);
         Self {
             spec,
             readers: AtomicUsize::new(0),
@@ -110,6 +133,8 @@ impl Member {
             failed_probes: AtomicU32::new(0),
             gone: ArcSwap::from_pointee(gone),
             owes: AtomicBool::new(false),
+            wish,
+            is_draining: AtomicBool::new(false),
             fence: Mutex::default(),
             status: Mutex::new(status),
             progress: Mutex::default(),
@@ -120,6 +145,10 @@ impl Member {
 
     pub fn state(&self) -> MemberState {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    pub fn wish(&self) -> Wish {
+        self.wish.borrow().clone()
     }
 
     pub fn fence(&self) -> Option<Fence> {

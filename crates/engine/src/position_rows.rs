@@ -7,7 +7,7 @@
 //!
 //! Statements that commit by themselves cannot share a transaction with their row. They have two: that of their intent before, that of their end after.
 
-use crate::io::{BackendId, Collect, Leg, LegError};
+use crate::io::{BackendId, Collect, Leg, LegError, OWN_TABLES};
 use crate::leg::OpenLeg;
 use crate::statement::Body;
 use crate::value::read_all_rows;
@@ -86,15 +86,7 @@ impl<L: Leg> PositionRows<L> {
 
     /// Makes the tables where they are missing.
     pub async fn prepare(&mut self) -> Result<(), LegError> {
-        for statement in [
-            "CREATE DATABASE IF NOT EXISTS `_grove`",
-            "CREATE TABLE IF NOT EXISTS `_grove`.`standing` (`only` TINYINT UNSIGNED NOT NULL PRIMARY KEY, \
-             `log` CHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, `prefix` BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
-            "CREATE TABLE IF NOT EXISTS `_grove`.`fence` (`only` TINYINT UNSIGNED NOT NULL PRIMARY KEY, \
-             `token` BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
-            "CREATE TABLE IF NOT EXISTS `_grove`.`applied` (`position` BIGINT UNSIGNED NOT NULL PRIMARY KEY, \
-             `fence` BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
-        ] {
+        for statement in OWN_TABLES {
             self.run(statement).await?;
         }
         Ok(())

@@ -9,13 +9,14 @@
 mod connection;
 mod doubt;
 mod execute;
+mod rebuild;
 mod replay;
 mod standalone;
 mod start;
 
 use crate::group::Group;
 use crate::io::{BackendId, Clock, Entropy, LegError, Servers, World};
-use crate::member::MemberState;
+use crate::member::{MemberState, Wish};
 use crate::position_rows::{Fence, Standing};
 use grove_recovery_log::{LogError, Position};
 use replay::Replay;
@@ -74,24 +75,42 @@ impl<W: World> Group<W> {
             .2
             .clone();
         let mut pause = self.settings.rejoin_pause;
+        let mut wishes = self.member(id).wish.subscribe();
         while !self.is_online(id) {
-            if self.member(id).state() == MemberState::Diverged {
-                // Until somebody rebuilds it.
-                self.world.clock().sleep(self.settings.longest_rejoin_pause).await;
-                continue;
+            let wish = wishes.borrow_and_update().clone();
+            // Whatever is under way may be dropped when an operator wants something else.
+            tokio::select! {
+                biased;
+                _ = wishes.changed() => pause = Duration::ZERO,
+                () = self.fulfil(id, &wish, &why, pause) => pause = (pause * 2).clamp(self.settings.rejoin_pause, self.settings.longest_rejoin_pause),
             }
-            self.world.clock().sleep(pause).await;
-            pause = (pause * 2).min(self.settings.longest_rejoin_pause);
-            match self.attempt(id).await {
-                Ok(()) => return,
-                Err(Setback::Rebuild(reason)) => {
-                    tracing::error!(backend = self.name(id), reason, "the server must be rebuilt");
-                    self.set_status(id, MemberState::Diverged, &reason);
-                }
-                Err(setback) => {
-                    tracing::debug!(backend = self.name(id), %setback, "the server does not come back yet");
-                    let reason = format!("{why}; not back yet: {setback}");
-                    self.change_status(id, MemberState::Failed, &reason);
+        }
+    }
+
+    /// One step towards what an operator wants of a server that is not in the group.
+    async fn fulfil(self: &Arc<Self>, id: BackendId, wish: &Wish, why: &str, pause: Duration) {
+        let clock = self.world.clock();
+        match wish {
+            Wish::StayOut(reason) => {
+                self.change_status(id, MemberState::Disabled, reason);
+                std::future::pending::<()>().await;
+            }
+            Wish::Rebuild(donor) => self.rebuild(id, *donor).await,
+            // Until somebody wants it rebuilt.
+            Wish::TakePart if self.member(id).state() == MemberState::Diverged => std::future::pending::<()>().await,
+            Wish::TakePart => {
+                clock.sleep(pause).await;
+                match self.attempt(id).await {
+                    Ok(()) => {}
+                    Err(Setback::Rebuild(reason)) => {
+                        tracing::error!(backend = self.name(id), reason, "the server must be rebuilt");
+                        self.set_status(id, MemberState::Diverged, &reason);
+                    }
+                    Err(setback) => {
+                        tracing::debug!(backend = self.name(id), %setback, "the server does not come back yet");
+                        let reason = format!("{why}; not back yet: {setback}");
+                        self.change_status(id, MemberState::Failed, &reason);
+                    }
                 }
             }
         }

@@ -6,7 +6,7 @@
 use super::Setback;
 use crate::group::Group;
 use crate::io::{BackendId, Clock, Entropy, LegError, Servers, World};
-use crate::member::MemberState;
+use crate::member::{MemberState, Wish};
 use crate::position_rows::{Fence, Standing};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -23,7 +23,15 @@ impl<W: World> Group<W> {
     /// Brings the servers that answer to the end of the log. Waits for all of them until `deadline`, and then until one is there. Gives the last reason why one
     /// is not.
     pub(crate) async fn recover(self: &Arc<Self>, deadline: Duration) -> Option<LegError> {
-        let ids: Vec<BackendId> = (0..).map(BackendId).take(self.member_count()).collect();
+        let ids = (0..).map(BackendId).take(self.member_count());
+        let (wanted, disabled): (Vec<BackendId>, Vec<BackendId>) =
+            ids.partition(|&id| !matches!(self.member(id).wish(), Wish::StayOut(_)));
+        for id in disabled {
+            if let Wish::StayOut(reason) = self.member(id).wish() {
+                self.set_status(id, MemberState::Disabled, &reason);
+            }
+        }
+        let ids = wanted;
         match self.log.last_position() {
             0 => self.adopt_all(&ids, deadline).await,
             _ => self.replay_all(&ids, deadline).await,

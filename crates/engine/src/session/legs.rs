@@ -120,7 +120,9 @@ impl<W: World> Session<W> {
         if std::mem::take(&mut self.has_read_elsewhere) {
             self.group.commits.settled().await;
         }
-        if !self.group.is_online(self.reader) {
+        // A cursor cannot move.
+        let may_move = self.cursors.is_empty() && self.transaction.is_none() && self.mirrored.is_none();
+        if !self.group.is_online(self.reader) || (may_move && self.group.is_draining(self.reader)) {
             let next = self.group.choose_reader();
             self.group.count_reader(self.reader, false);
             self.group.count_reader(next, true);

@@ -139,6 +139,8 @@ impl<W: World> Session<W> {
             is_anchored: false,
             tables_logged_at: 0,
         };
+        let running = Arc::clone(&session.running);
+        session.group.at_work.insert(session.generation, running);
         session.reader_leg().await?;
         Ok(session)
     }
@@ -521,6 +523,7 @@ impl<W: World> Session<W> {
 impl<W: World> Drop for Session<W> {
     fn drop(&mut self) {
         self.group.count_reader(self.reader, false);
+        self.group.at_work.remove(&self.generation);
         self.anchor(false);
         if let Some(transaction) = &self.transaction {
             // The lead rolls back as soon as its leg is dropped: followers must not judge what they still have in their queues.

@@ -66,10 +66,13 @@ impl<W: World> Session<W> {
             self.prelude(backend)
         };
         self.begin_if_needed(backend, &mut prelude);
-        match self.slot(backend) {
+        running.note_read(Some(backend));
+        let result = match self.slot(backend) {
             Slot::Mine(leg) => leg.run_for_client(&prelude, &statement.body, sink, &running).await,
             _ => Err(LegError::Protocol("the leg is not at hand".into())),
-        }
+        };
+        running.note_read(None);
+        result
     }
 
     /// Adds the open transaction's own beginning, if the leg has not been told it.
@@ -201,10 +204,13 @@ impl<W: World> Session<W> {
         if statement.analysis.flags.uses_last_insert_id {
             self.state.insert_id_doubt = InsertIdDoubt::Read;
         }
+        running.note_read(Some(backend));
         let reply = follower
             .leg
             .run_for_client(&prelude, &statement.body, sink, &running)
-            .await?;
+            .await;
+        running.note_read(None);
+        let reply = reply?;
         // Before the leg goes back to work, which may be to wait for a lock.
         let names = &statement.analysis.user_variables_written;
         let assigned = ask_user_variables(&mut follower.leg, names).await?;

@@ -22,6 +22,7 @@ use bytes::{Bytes, BytesMut};
 use grove_recovery_log::{Entry, Position, Temporary};
 use grove_sql::{Class, Name};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 /// Pieces of an answer between the task that receives it and the client: a slow client slows the server down.
@@ -171,6 +172,10 @@ impl<W: World> Session<W> {
             names: logged_names(&tables.names().unwrap_or_default()),
             copy: Vec::new(),
         };
+        if statement.analysis.class != Class::Call {
+            // Counted before it begins: a copy that is being read must not miss it.
+            self.group.definitions.fetch_add(1, Ordering::SeqCst);
+        }
         let lead_leg = self.take_told(lead, sets_clock)?;
         let others = online.iter().filter(|&&backend| backend != lead);
         let followers = others

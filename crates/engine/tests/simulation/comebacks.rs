@@ -4,9 +4,13 @@
 //! server that has come back is all that is left of the group.
 
 use crate::client::Surroundings;
+use crate::model::own_run::OwnSchema;
+use crate::model::storage::Storage;
 use crate::model::{Power, Server};
 use crate::random::Random;
-use crate::world::SimulatedServers;
+use crate::world::{SimulatedServers, SimulatedWorld};
+use grove_engine::io::BackendId;
+use grove_engine::{Command, Group};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +40,10 @@ enum Blow {
     Cut,
     /// It is killed and starts again behind a cut, of which nobody hears before the cut heals.
     CrashBehindCut,
+    /// It is killed and starts again with nothing; an operator has it rebuilt.
+    Wipe,
+    /// An operator disables it and enables it again.
+    Disable,
 }
 
 /// How servers are hurt in a seed.
@@ -52,8 +60,13 @@ pub struct Hurting {
 
 impl Hurting {
     pub fn draw(random: &mut Random, comebacks: Comebacks) -> Self {
-        let all = vec![Blow::Crash, Blow::Stop, Blow::Cut, Blow::CrashBehindCut];
-        let kinds = [vec![Blow::Crash], vec![Blow::Cut], vec![Blow::Stop], all.clone(), all];
+        let mut all = vec![Blow::Crash, Blow::Stop, Blow::Cut, Blow::CrashBehindCut];
+        let mut kinds = vec![vec![Blow::Crash], vec![Blow::Cut], vec![Blow::Stop]];
+        if comebacks == Comebacks::Required {
+            all.extend([Blow::Wipe, Blow::Disable]);
+            kinds.extend([vec![Blow::Wipe], vec![Blow::Disable]]);
+        }
+        kinds.extend([all.clone(), all]);
         Self {
             comebacks,
             rounds: random.between(1, 5) as u64,
@@ -106,7 +119,11 @@ impl Hurting {
                     let kind = random.pick(&self.kinds);
                     let (after, away) = (random.below(self.within + 1), random.pick(&AWAY));
                     // Tasks, so that one round's blows overlap.
-                    blows.push(tokio::spawn(hit(Arc::clone(server), kind, after, away, stop.clone())));
+                    let target = Target {
+                        group: Arc::clone(&around.group),
+                        server: Arc::clone(server),
+                    };
+                    blows.push(tokio::spawn(hit(target, kind, after, away, stop.clone())));
                 }
             }
             for blow in blows {
@@ -116,8 +133,43 @@ impl Hurting {
     }
 }
 
+/// A server, and the group that an operator speaks to.
+struct Target {
+    group: Arc<Group<SimulatedWorld>>,
+    server: Arc<Server>,
+}
+
+impl Target {
+    fn is_online(&self) -> bool {
+        self.group.view().online.contains(&BackendId(self.server.id))
+    }
+
+    fn command(&self, command: Command) -> bool {
+        self.group.command(&format!("s{}", self.server.id), command).is_ok()
+    }
+
+    /// Its disk is lost. It starts again when the group has noticed that it is away, and the operator insists until the rebuild is ordered.
+    async fn wipe(&self) {
+        self.server.switch(Power::Off);
+        while self.is_online() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.server.step(|state| {
+            state.storage = Storage::empty();
+            state.own = OwnSchema::default();
+        });
+    }
+
+    async fn rebuild(&self) {
+        while !self.command(Command::Rebuild { donor: None }) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
 /// One blow, and the recovery from it.
-async fn hit(server: Arc<Server>, kind: Blow, after: u64, away: u64, stop: CancellationToken) {
+async fn hit(target: Target, kind: Blow, after: u64, away: u64, stop: CancellationToken) {
+    let server = &target.server;
     if !goes_on(&stop, tokio::time::sleep(Duration::from_millis(after))).await {
         return;
     }
@@ -130,6 +182,11 @@ async fn hit(server: Arc<Server>, kind: Blow, after: u64, away: u64, stop: Cance
             goes_on(&stop, tokio::time::sleep(Duration::from_millis(away / 2))).await;
             server.switch(Power::Off);
         }
+        Blow::Wipe => target.wipe().await,
+        Blow::Disable => {
+            let reason = String::new();
+            target.command(Command::Disable { reason });
+        }
     }
     goes_on(&stop, tokio::time::sleep(Duration::from_millis(away))).await;
     match kind {
@@ -138,6 +195,13 @@ async fn hit(server: Arc<Server>, kind: Blow, after: u64, away: u64, stop: Cance
             tokio::time::sleep(Duration::from_millis(1)).await;
             server.start_again();
             server.heal();
+        }
+        Blow::Wipe => {
+            server.start_again();
+            target.rebuild().await;
+        }
+        Blow::Disable => {
+            target.command(Command::Enable);
         }
         Blow::Stop => server.switch(Power::On),
         Blow::Cut => server.heal(),

@@ -10,6 +10,7 @@ mod answer;
 mod board;
 mod client;
 mod comebacks;
+mod copy;
 mod faults;
 mod leg;
 mod model;

@@ -151,6 +151,7 @@ impl Scenario {
         let specs = (0..self.servers).map(|id| MemberSpec {
             name: format!("s{id}"),
             weight: 1,
+            disabled: None,
         });
         let settings = self.settings.clone();
         let refusing = Arc::new(RefusingLog::new(log.clone(), self.plan.refusals, Random::new(1)));

@@ -1,11 +1,14 @@
 //! The engine's doors in the simulation: servers behind a network that delays and breaks, virtual time, seeded chance.
 
+use crate::copy::SimulatedCopy;
 use crate::leg::SimulatedLeg;
 use crate::model::serving::{self, Fate, Wire};
 use crate::model::{CAPABILITIES, Power, Server};
 use crate::random::Random;
 use crate::trace::Trace;
-use grove_engine::io::{BackendId, Clock, Entropy, Identity, KillKind, LegError, Phase, ServerFacts, Servers, World};
+use grove_engine::io::{
+    BackendId, Clock, CopyError, Entropy, Identity, KillKind, LegError, Phase, ServerFacts, Servers, World,
+};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -155,7 +158,7 @@ impl SimulatedServers {
     }
 
     /// A round trip on a connection of its own, which ends in an error if the server does not answer in time.
-    async fn reach(&self, backend: BackendId, timeout: Duration) -> Result<&Arc<Server>, LegError> {
+    pub async fn reach(&self, backend: BackendId, timeout: Duration) -> Result<&Arc<Server>, LegError> {
         let server = self.server(backend);
         tokio::time::sleep(self.network.delay().min(timeout / 2)).await;
         if server.link.is_cut() {
@@ -176,6 +179,13 @@ impl SimulatedServers {
 
 impl Servers for SimulatedServers {
     type Leg = SimulatedLeg;
+    type Copier = SimulatedCopy;
+
+    async fn prepare_copy(&self, donor: BackendId, target: BackendId) -> Result<SimulatedCopy, CopyError> {
+        self.reach(donor, CONNECT_TIMEOUT).await?;
+        self.reach(target, CONNECT_TIMEOUT).await?;
+        Ok(SimulatedCopy::new(self.clone(), donor, target))
+    }
 
     async fn connect(&self, backend: BackendId, _identity: &Arc<Identity>) -> Result<SimulatedLeg, LegError> {
         self.connect_own(backend).await

@@ -5,8 +5,8 @@
 
 use bytes::{Bytes, BytesMut};
 use grove_engine::io::{
-    BackendId, Clock, Entropy, Identity, KillKind, Leg, LegError, LegReply, Phase, ReplySink, ServerFacts, Servers,
-    World,
+    BackendId, Clock, Copier, CopyError, CopyProgress, Entropy, Identity, KillKind, Leg, LegError, LegReply, Phase,
+    ReplySink, ServerFacts, Servers, World,
 };
 use grove_wire::command::*;
 use grove_wire::packet::encode_frames;
@@ -115,8 +115,25 @@ pub struct ScriptedServers {
     kills: Kills,
 }
 
+pub enum NoCopier {}
+
+impl Copier for NoCopier {
+    async fn freeze(&mut self) -> Result<(), CopyError> {
+        match *self {}
+    }
+
+    async fn run(self, _: impl Fn() -> bool + Send, _: &CopyProgress) -> Result<(), CopyError> {
+        match self {}
+    }
+}
+
 impl Servers for ScriptedServers {
     type Leg = ScriptedLeg;
+    type Copier = NoCopier;
+
+    async fn prepare_copy(&self, _: BackendId, _: BackendId) -> Result<NoCopier, CopyError> {
+        Err(CopyError::Unsuitable("these servers hold nothing".into()))
+    }
 
     async fn connect(&self, _: BackendId, identity: &Arc<Identity>) -> Result<ScriptedLeg, LegError> {
         self.seen.identities.lock().unwrap().push(Identity::clone(identity));

@@ -70,6 +70,7 @@ impl Stage {
         let member = |number: usize| MemberSpec {
             name: format!("db{number}"),
             weight: 1,
+            disabled: None,
         };
         let members = (1..=facts.len()).map(member).collect();
         let world = ScriptedWorld::new(facts, Arc::clone(&seen));

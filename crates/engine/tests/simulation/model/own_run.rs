@@ -31,7 +31,7 @@ impl Standing {
 }
 
 /// Which of Grove's tables exist, and texts that their rows name by number. DDL is not undone, and survives a crash.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct OwnSchema {
     exists: bool,
     tables: BTreeSet<Table>,

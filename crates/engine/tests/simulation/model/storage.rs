@@ -56,6 +56,9 @@ pub struct Storage {
 /// The rows of a table by key.
 pub type Rows = Vec<(i64, Row)>;
 
+/// Every table's rows and its next generated key.
+pub type Copied = BTreeMap<Table, (Rows, i64)>;
+
 impl Storage {
     /// The same rows on every server.
     pub fn new() -> Self {
@@ -82,6 +85,40 @@ impl Storage {
             }
         }
         Self { tables, commits: 0 }
+    }
+
+    /// Tables without rows.
+    pub fn empty() -> Self {
+        Self::of(&Copied::new())
+    }
+
+    /// What has been copied from another server.
+    pub fn of(copied: &Copied) -> Self {
+        let mut tables: BTreeMap<Table, TableData> = BTreeMap::new();
+        for table in Table::ALL.into_iter().chain(Table::OWN) {
+            let (rows, next_key) = copied.get(&table).cloned().unwrap_or((Rows::new(), 1));
+            let version = |row| Version {
+                writer: 0,
+                committed: Some(0),
+                row: Some(row),
+                indexed: true,
+            };
+            let records = rows.into_iter().map(|(k, row)| (k, vec![version(row)])).collect();
+            let data = TableData {
+                records,
+                next_key,
+                truncated: 0,
+            };
+            tables.insert(table, data);
+        }
+        Self { tables, commits: 0 }
+    }
+
+    /// The committed rows of all tables, Grove's own among them, and the next generated keys.
+    pub fn copy(&self) -> Copied {
+        let rows = |table| (self.committed_rows(table), self.data(table).next_key);
+        let tables = Table::ALL.into_iter().chain(Table::OWN);
+        tables.map(|table| (table, rows(table))).collect()
     }
 
     fn data(&self, table: Table) -> &TableData {

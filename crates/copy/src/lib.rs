@@ -1,0 +1,105 @@
+//! A logical copy: everything that one server holds, as of one instant, onto another one, while the first goes on serving.
+//!
+//! [`Copier::freeze`] begins transactions with a consistent snapshot on several connections; whoever calls it sees to it that nothing commits meanwhile, so
+//! they show the same instant. [`Copier::run`] reads all definitions, empties the other server, makes everything there, and fills the tables in
+//! parallel, large ones by ranges of their primary key. Rows are never decoded: the bytes of the text protocol become literals in a
+//! connection without a character set.
+//!
+//! Grove's own schema `_grove` goes last, so that a server that holds half a copy says of itself that it holds nothing.
+//!
+//! Deliberately absent: tables whose engine has no transactions, and MariaDB's system-versioned ones. They cannot be read as of one instant, and the
+//! copy is refused with their names.
+
+mod accounts;
+mod connection;
+mod definitions;
+mod literal;
+mod make;
+mod rows;
+mod survey;
+
+use connection::Connection;
+use definitions::Sequence;
+use futures_util::future::try_join_all;
+use grove_engine::io::{Copier, CopyError, CopyProgress, Leg};
+use survey::Survey;
+
+/// Error codes that say that a table is not any more what it was at the snapshot: ER_NO_SUCH_TABLE, ER_TABLE_DEF_CHANGED, ER_BAD_FIELD_ERROR.
+const CHANGED: [u16; 3] = [1146, 1412, 1054];
+
+/// A copy from one server to another.
+pub struct LogicalCopy<L: Leg> {
+    from: Vec<Connection<L>>,
+    into: Vec<Connection<L>>,
+    /// With their values at the instant.
+    sequences: Vec<Sequence>,
+}
+
+impl<L: Leg> LogicalCopy<L> {
+    /// Takes fresh connections of Grove's own account, as many to the one server as to the other, and at least one.
+    pub async fn prepare(from: Vec<L>, into: Vec<L>) -> Result<Self, CopyError> {
+        let mut from: Vec<_> = from.into_iter().map(Connection::new).collect();
+        let mut into: Vec<_> = into.into_iter().map(Connection::new).collect();
+        try_join_all(from.iter_mut().map(prepare_to_read)).await?;
+        try_join_all(into.iter_mut().map(make::prepare)).await?;
+        Ok(Self {
+            from,
+            into,
+            sequences: Vec::new(),
+        })
+    }
+}
+
+impl<L: Leg> Copier for LogicalCopy<L> {
+    async fn freeze(&mut self) -> Result<(), CopyError> {
+        let begin = |connection| Connection::say(connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT");
+        try_join_all(self.from.iter_mut().map(begin)).await?;
+        if let Some(first) = self.from.first_mut() {
+            self.sequences = definitions::sequences(first).await?;
+        }
+        Ok(())
+    }
+
+    async fn run(self, is_unchanged: impl Fn() -> bool + Send, progress: &CopyProgress) -> Result<(), CopyError> {
+        let Self {
+            mut from,
+            mut into,
+            sequences,
+        } = self;
+        let (Some(first_from), Some(first_into)) = (from.first_mut(), into.first_mut()) else {
+            return Err(CopyError::Unsuitable("there is no connection to copy over".into()));
+        };
+        let survey = Survey::read(first_from, sequences).await?;
+        if !is_unchanged() {
+            return Err(CopyError::Changed("while all of them were read".into()));
+        }
+        make::empty(first_into).await?;
+        make::tables(first_into, &survey).await?;
+        survey.copy_rows(&mut from, &mut into, progress).await?;
+        let Some(first_into) = into.first_mut() else {
+            return Ok(());
+        };
+        make::programs(first_into, &survey).await?;
+        make::accounts(first_into, &survey.accounts).await?;
+        make::standing(first_into, &survey.standing).await
+    }
+}
+
+async fn prepare_to_read<L: Leg>(connection: &mut Connection<L>) -> Result<(), CopyError> {
+    connection.say("SET NAMES utf8mb4").await?;
+    connection
+        .say("SET SESSION sql_mode='', time_zone='+00:00', net_write_timeout=3600, wait_timeout=86400, lock_wait_timeout=60")
+        .await?;
+    // MariaDB ends transactions that idle, if it is told to. MySQL writes password hashes so that they survive a character set.
+    for optional in [
+        "SET SESSION idle_transaction_timeout=0",
+        "SET SESSION print_identified_with_as_hex=ON",
+        "SET SESSION max_statement_time=0",
+        "SET SESSION max_execution_time=0",
+    ] {
+        connection.try_to_say(optional).await?;
+    }
+    connection
+        .say("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        .await
+}
