@@ -21,6 +21,7 @@ mod kill;
 mod local_file;
 mod login;
 mod metadata;
+mod operator;
 mod options;
 mod prepared;
 mod queue;

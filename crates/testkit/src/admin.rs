@@ -38,9 +38,24 @@ impl Member {
 
 /// The body of `GET path`; another status than 200 is an error.
 pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let head = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    exchange(address, &head, "200").await
+}
+
+/// The answer to a command, `POST path` with a JSON body; another status than 202 is an error.
+pub async fn post(address: SocketAddr, path: &str, body: &Value) -> anyhow::Result<String> {
+    let body = body.to_string();
+    let request = format!(
+        "POST {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    exchange(address, &request, "202").await
+}
+
+async fn exchange(address: SocketAddr, request: &str, status: &str) -> anyhow::Result<String> {
+    let what = request.lines().next().unwrap_or_default();
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
@@ -48,11 +63,11 @@ pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     };
     let answer = tokio::time::timeout(LIMIT, exchange)
         .await
-        .with_context(|| format!("GET http://{address}{path}: no answer after {LIMIT:?}"))?
-        .with_context(|| format!("GET http://{address}{path}"))?;
+        .with_context(|| format!("{what} to {address}: no answer after {LIMIT:?}"))?
+        .with_context(|| format!("{what} to {address}"))?;
     let (head, body) = answer.split_once("\r\n\r\n").context("an HTTP answer without a head")?;
-    if head.split_whitespace().nth(1) != Some("200") {
-        bail!("GET http://{address}{path}: {head}\n{body}");
+    if head.split_whitespace().nth(1) != Some(status) {
+        bail!("{what} to {address}: {head}\n{body}");
     }
     Ok(body.to_owned())
 }

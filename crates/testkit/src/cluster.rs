@@ -255,6 +255,27 @@ impl Cluster {
             .collect()
     }
 
+    /// Gives Grove an operator's command for a server: `disable`, `enable` or `rebuild`, with its JSON body. An error has Grove's answer.
+    pub async fn command(&self, server: &str, command: &str, body: &serde_json::Value) -> anyhow::Result<String> {
+        admin::post(self.admin_address(), &format!("/servers/{server}/{command}"), body).await
+    }
+
+    /// Waits until Grove counts this server among those in a state, and gives the reason.
+    pub async fn wait_for_state(&self, name: &str, state: &str, limit: Duration) -> anyhow::Result<String> {
+        let begun = Instant::now();
+        loop {
+            let members = self.members().await?;
+            let member = members.iter().find(|member| member.name == name);
+            if let Some(member) = member.filter(|member| member.state == state) {
+                return Ok(member.reason.clone());
+            }
+            if begun.elapsed() > limit {
+                bail!("{name} was not {state} within {limit:?}: {members:#?}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until Grove has evicted this server, and returns the reason.
     pub async fn wait_for_eviction(&self, name: &str, limit: Duration) -> anyhow::Result<String> {
         let deadline = Instant::now() + limit;

@@ -1,0 +1,189 @@
+//! What a rebuilt server must hold: every type of value to the last bit, and everything that is made by a definition.
+
+use grove_testkit::equality::assert_servers_equal;
+use grove_testkit::{Cluster, Kind};
+use mysql_async::prelude::Queryable;
+use serde_json::json;
+
+use super::{LIMIT, options, spoil};
+use crate::stage::{PROXYD, run};
+
+const COMMON: &[&str] = &[
+    "CREATE DATABASE `od``d-näme` DEFAULT CHARACTER SET latin1",
+    "CREATE TABLE numbers (id BIGINT UNSIGNED PRIMARY KEY, t TINYINT, b BIGINT, d DECIMAL(40,20), f FLOAT, g DOUBLE, bits BIT(64), y YEAR)",
+    "INSERT INTO numbers VALUES
+       (0, -128, -9223372036854775808, -12345678901234567890.12345678901234567890, 0.1, 0.1, b'0', 1901),
+       (1, 127, 9223372036854775807, 0.00000000000000000001, 16777217, 1.7976931348623157e308, 18446744073709551615, 2155),
+       (18446744073709551615, NULL, NULL, NULL, 3.4e38, 5e-324, NULL, NULL), (7, 0, 0, 0, 1e-40, 0.30000000000000004, b'101', 0)",
+    "CREATE TABLE strings (id INT AUTO_INCREMENT PRIMARY KEY, c CHAR(10) CHARACTER SET latin1, v VARCHAR(50) CHARACTER SET utf8mb4,
+       u VARCHAR(20) CHARACTER SET utf16, b VARBINARY(50), x LONGBLOB, e ENUM('é','b') CHARACTER SET latin1, s SET('p','q','ü')) AUTO_INCREMENT=500",
+    "INSERT INTO strings (c, v, u, b, x, e, s) VALUES ('ä', 'snow ☃ \u{1F600}', 'ἀρχή', x'00FF0A0D1A275C22', x'', 'é', 'p,ü'), ('', '\\'' ', NULL, NULL, NULL, NULL, '')",
+    "INSERT INTO strings (x) VALUES (REPEAT(x'00275C', 900000))",
+    "CREATE TABLE times (id INT PRIMARY KEY, a DATE, b TIME(6), c DATETIME(6), d TIMESTAMP(6) NULL)",
+    "INSERT INTO times VALUES (1, '0001-01-01', '-838:59:59.000000', '9999-12-31 23:59:59.999999', '2038-01-19 03:14:07.999999'), (2, NULL, '00:00:00.000001', NULL, NULL)",
+    "CREATE TABLE shapes (id INT PRIMARY KEY, g GEOMETRY NOT NULL, j JSON)",
+    "INSERT INTO shapes VALUES (1, ST_GeomFromText('POINT(1.5 -2.25)'), '{\"a\": [1, 2.5, null, \"é\"]}'), (2, ST_GeomFromText('POLYGON((0 0,1 0,1 1,0 0))'), NULL)",
+    "CREATE TABLE derived (id INT PRIMARY KEY, a INT DEFAULT (1 + 1), b INT AS (a * 2) VIRTUAL, c INT AS (a + 1) STORED, KEY (c), CHECK (a < 1000))",
+    "INSERT INTO derived (id, a) VALUES (1, 5), (2, DEFAULT)",
+    "CREATE TABLE keyless (a INT, b VARCHAR(10))",
+    "INSERT INTO keyless VALUES (1, 'x'), (1, 'x'), (NULL, NULL)",
+    "CREATE TABLE parted (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN MAXVALUE)",
+    "INSERT INTO parted VALUES (1, 1), (100, 2)",
+    "CREATE TABLE mother (id INT PRIMARY KEY)",
+    "CREATE TABLE a_child (id INT PRIMARY KEY, m INT, FOREIGN KEY (m) REFERENCES mother (id) ON DELETE CASCADE)",
+    "INSERT INTO mother VALUES (1), (2)",
+    "INSERT INTO a_child VALUES (10, 1), (11, NULL)",
+    "CREATE TABLE `od``d-näme`.`tä``ble` (`cö``l` VARCHAR(10), PRIMARY KEY (`cö``l`))",
+    "INSERT INTO `od``d-näme`.`tä``ble` VALUES ('ö')",
+    "CREATE TABLE zero (id INT AUTO_INCREMENT PRIMARY KEY)",
+    "SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO'",
+    "INSERT INTO zero VALUES (0), (5)",
+    "SET SESSION sql_mode=DEFAULT",
+    "CREATE TABLE audit (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(20))",
+    "CREATE TRIGGER second AFTER INSERT ON mother FOR EACH ROW INSERT INTO audit (what) VALUES ('seçond')",
+    "CREATE TRIGGER first AFTER INSERT ON mother FOR EACH ROW PRECEDES second INSERT INTO audit (what) VALUES ('first')",
+    "CREATE FUNCTION twice(a INT) RETURNS INT DETERMINISTIC RETURN a * 2",
+    "CREATE PROCEDURE greet(IN who VARCHAR(20)) BEGIN SELECT CONCAT('grüß ', who); END",
+    "CREATE VIEW b_base AS SELECT id, twice(v) AS v FROM parted",
+    "CREATE VIEW a_on_top AS SELECT * FROM b_base WHERE v > 1",
+    "CREATE EVENT IF NOT EXISTS tidy ON SCHEDULE EVERY 1 DAY STARTS '2036-01-01 00:00:00' DISABLE COMMENT 'später' DO DELETE FROM audit",
+    "CREATE USER 'clerk'@'10.%' IDENTIFIED BY 'secret' PASSWORD EXPIRE NEVER",
+    "GRANT SELECT, UPDATE (v) ON app.parted TO 'clerk'@'10.%'",
+    "GRANT EXECUTE ON FUNCTION app.twice TO 'clerk'@'10.%' WITH GRANT OPTION",
+    "CREATE USER 'ödd`user'@'%' IDENTIFIED BY 'x'",
+    "GRANT ALL ON `od``d-näme`.* TO 'ödd`user'@'%'",
+];
+
+const MARIADB: &[&str] = &[
+    "CREATE SEQUENCE ticket START WITH 100 INCREMENT BY 5",
+    "SELECT NEXTVAL(ticket)",
+    "CREATE TABLE own_types (id UUID PRIMARY KEY, a INET6, b INET4, hidden INT INVISIBLE DEFAULT 3)",
+    "INSERT INTO own_types (id, a, b, hidden) VALUES ('123e4567-e89b-12d3-a456-426655440000', '2001:db8::ff00:42:8329', '192.0.2.1', 9)",
+    "CREATE ROLE readers",
+    "GRANT SELECT ON app.* TO readers",
+    "GRANT readers TO 'clerk'@'10.%'",
+    "SET DEFAULT ROLE readers FOR 'clerk'@'10.%'",
+];
+
+const MYSQL: &[&str] = &[
+    "CREATE TABLE own_types (id INT PRIMARY KEY, j JSON, hidden INT INVISIBLE DEFAULT 3, KEY by_key ((CAST(j->'$.a' AS UNSIGNED))))",
+    "INSERT INTO own_types (id, j, hidden) VALUES (1, '{\"a\": 5, \"b\": 0.1, \"c\": 12345678901234567890}', 9)",
+    "CREATE ROLE readers",
+    "GRANT SELECT ON app.* TO readers",
+    "GRANT readers TO 'clerk'@'10.%'",
+    "ALTER USER 'clerk'@'10.%' DEFAULT ROLE readers",
+];
+
+/// What the comparison of servers does not look at.
+async fn further(cluster: &Cluster, place: usize, kind: Kind) -> Vec<String> {
+    let mut look = cluster.look_at(place).await.unwrap();
+    if kind == Kind::MySql {
+        look.query_drop("SET SESSION print_identified_with_as_hex=ON")
+            .await
+            .unwrap();
+    }
+    let mut seen = Vec::new();
+    let users: Vec<(String, String)> = look
+        .query("SELECT user, host FROM mysql.user WHERE user NOT IN ('grove', 'mariadb.sys', 'PUBLIC') ORDER BY 1, 2")
+        .await
+        .unwrap();
+    for (user, host) in users {
+        let account = match host.as_str() {
+            "" => format!("`{user}`"),
+            host => format!("`{}`@`{host}`", user.replace('`', "``")),
+        };
+        let is_role = host.is_empty();
+        if !is_role {
+            let create: Option<String> = look.query_first(format!("SHOW CREATE USER {account}")).await.unwrap();
+            seen.extend(create);
+        }
+        let mut grants: Vec<String> = look.query(format!("SHOW GRANTS FOR {account}")).await.unwrap();
+        grants.sort();
+        seen.extend(grants);
+    }
+    let questions = [
+        "SELECT CONCAT_WS(' ', event_schema, event_name, event_definition, interval_value, interval_field, starts, status, event_comment, character_set_client, collation_connection, time_zone, sql_mode) FROM information_schema.events ORDER BY 1",
+        "SELECT CONCAT_WS(' ', trigger_schema, trigger_name, action_order, character_set_client, collation_connection) FROM information_schema.triggers WHERE trigger_schema = 'app' ORDER BY 1",
+        "SELECT CONCAT_WS(' ', routine_name, is_deterministic, character_set_client, collation_connection, database_collation) FROM information_schema.routines WHERE routine_schema = 'app' ORDER BY 1",
+        "SELECT CONCAT_WS(' ', schema_name, default_collation_name) FROM information_schema.schemata ORDER BY 1",
+    ];
+    for question in questions {
+        let rows: Vec<String> = look.query(question).await.unwrap();
+        assert!(!rows.is_empty(), "{question}");
+        seen.extend(rows);
+    }
+    if kind == Kind::MariaDb {
+        let next: Option<String> = look
+            .query_first("SELECT CONCAT('next ', next_not_cached_value) FROM app.ticket")
+            .await
+            .unwrap();
+        seen.extend(next);
+    }
+    seen
+}
+
+async fn everything_is_copied(kind: Kind) {
+    let cluster = Cluster::start_with(options(kind), PROXYD).await.unwrap();
+    let mut conn = cluster.client().await.unwrap();
+    run(&mut conn, COMMON).await;
+    run(&mut conn, if kind == Kind::MariaDb { MARIADB } else { MYSQL }).await;
+    // Written in another character set.
+    run(
+        &mut conn,
+        &[
+            "SET NAMES latin1",
+            "CREATE VIEW in_latin1 AS SELECT 'caf\u{e9}' AS drink",
+            "SET NAMES utf8mb4",
+        ],
+    )
+    .await;
+    cluster.command("db3", "disable", &json!({})).await.unwrap();
+    cluster.wait_for_state("db3", "disabled", LIMIT).await.unwrap();
+    spoil(&cluster, 2).await;
+    cluster
+        .command("db3", "rebuild", &json!({"from": "db2"}))
+        .await
+        .unwrap();
+    cluster.wait_until_online("db3", LIMIT).await.unwrap();
+    assert_servers_equal(&cluster).await;
+    let (donor, copy) = (further(&cluster, 1, kind).await, further(&cluster, 2, kind).await);
+    assert_eq!(donor, copy);
+    // And it works: triggers act in their order, keys are generated, everything is compared again.
+    run(
+        &mut conn,
+        &[
+            "INSERT INTO mother VALUES (3)",
+            "INSERT INTO strings (v) VALUES ('after')",
+            "SELECT * FROM a_on_top",
+            "CALL greet('x')",
+        ],
+    )
+    .await;
+    assert_servers_equal(&cluster).await;
+}
+
+#[tokio::test]
+async fn everything_is_copied_on_mariadb() {
+    everything_is_copied(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn everything_is_copied_on_mysql() {
+    everything_is_copied(Kind::MySql).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_copied_is_named() {
+    let cluster = Cluster::start_with(options(Kind::MariaDb), PROXYD).await.unwrap();
+    let mut conn = cluster.client().await.unwrap();
+    run(&mut conn, &["CREATE TABLE plain (a INT) ENGINE=MyISAM"]).await;
+    cluster.command("db3", "disable", &json!({})).await.unwrap();
+    cluster.wait_for_state("db3", "disabled", LIMIT).await.unwrap();
+    cluster.command("db3", "rebuild", &json!({})).await.unwrap();
+    let reason = cluster.wait_for_state("db3", "diverged", LIMIT).await.unwrap();
+    assert!(reason.contains("app.plain (engine MyISAM)"), "{reason}");
+    run(&mut conn, &["ALTER TABLE plain ENGINE=InnoDB"]).await;
+    cluster.command("db3", "rebuild", &json!({})).await.unwrap();
+    cluster.wait_until_online("db3", LIMIT).await.unwrap();
+    assert_servers_equal(&cluster).await;
+}
