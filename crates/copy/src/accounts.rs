@@ -2,7 +2,7 @@
 
 use grove_engine::io::{CopyError, Leg};
 
-use crate::connection::{Connection, text};
+use crate::connection::{Connection, refused, text};
 use crate::literal::name;
 
 /// Accounts that belong to the server.
@@ -10,6 +10,12 @@ const RESERVED: [&str; 4] = ["mysql.sys", "mysql.session", "mysql.infoschema", "
 /// MariaDB's role that everybody has. It is always there.
 const PUBLIC: &str = "PUBLIC";
 
+const ER_ACCESS_DENIED_NO_PASSWORD: u16 = 1698;
+/// ER_PASSWORD_NO_MATCH, ER_NONEXISTING_GRANT: an account that stands in the table and is not in force, such as one with a host name where
+/// names are not resolved.
+const NOT_IN_FORCE: [u16; 2] = [1133, 1141];
+
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     /// `` `user`@`host` ``, or the name of a role between backticks; PUBLIC as it is.
     pub name: String,
@@ -55,7 +61,12 @@ pub(crate) async fn read<L: Leg>(from: &mut Connection<L>) -> Result<Vec<Account
             (true, PUBLIC) => None,
             (true, role) => Some(format!("CREATE ROLE {role}")),
             (false, user) => {
-                let shown = from.ask(format!("SHOW CREATE USER {user}")).await?;
+                let Some(shown) = from
+                    .ask_unless(&format!("SHOW CREATE USER {user}"), &NOT_IN_FORCE)
+                    .await?
+                else {
+                    continue;
+                };
                 shown.first().map(|row| text(row, 0))
             }
         };
@@ -78,27 +89,32 @@ pub(crate) async fn read<L: Leg>(from: &mut Connection<L>) -> Result<Vec<Account
     Ok(accounts)
 }
 
-/// Replaces the accounts of a server by these, except the one that asks.
+/// Replaces the accounts of a server by these, except the one that asks. Those that are there already stay untouched.
 pub(crate) async fn make<L: Leg>(into: &mut Connection<L>, accounts: &[Account]) -> Result<(), CopyError> {
     let own = own(into).await?;
-    for (account, is_role) in listed(into).await? {
-        let goes = account != own && account != PUBLIC && !accounts.iter().any(|wanted| wanted.name == account);
-        if goes {
-            let kind = if is_role { "ROLE" } else { "USER" };
-            into.say(format!("DROP {kind} {account}")).await?;
+    let there = read(into).await?;
+    let differs = |account: &&Account| account.name != own && !there.contains(account);
+    for account in &there {
+        let is_wanted = accounts.iter().any(|wanted| wanted.name == account.name);
+        if !is_wanted && account.name != own && account.name != PUBLIC {
+            into.say(format!("DROP {} {}", account.kind(), account.name)).await?;
         }
     }
-    let others = || accounts.iter().filter(|account| account.name != own);
-    for account in others() {
+    for account in accounts.iter().filter(differs) {
         if let Some(create) = &account.create {
             let (kind, name) = (account.kind(), &account.name);
             into.say(format!("DROP {kind} IF EXISTS {name}")).await?;
             into.say(create).await?;
         }
     }
-    for account in others() {
-        for grant in &account.grants {
-            into.say(grant).await?;
+    for grant in accounts.iter().filter(differs).flat_map(|account| &account.grants) {
+        match into.attempt(grant.as_bytes()).await? {
+            None => {}
+            // Only who has it may give it. Every server has such grants for its first accounts, and nothing that clients do depends on them.
+            Some(err) if err.code == ER_ACCESS_DENIED_NO_PASSWORD && grant.starts_with("GRANT PROXY") => {
+                tracing::warn!(grant, "was not copied: Grove's account lacks the privilege itself");
+            }
+            Some(err) => return Err(refused(grant.as_bytes(), &err)),
         }
     }
     into.say("FLUSH PRIVILEGES").await

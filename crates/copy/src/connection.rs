@@ -49,10 +49,17 @@ impl<L: Leg> Connection<L> {
 
     /// The rows that a question gives.
     pub async fn ask(&mut self, sql: impl AsRef<[u8]>) -> Result<Vec<Row>, CopyError> {
+        let rows = self.ask_unless(sql, &[]).await?;
+        Ok(rows.unwrap_or_default())
+    }
+
+    /// The rows that a question gives, or `None` if the server answers with one of these errors.
+    pub async fn ask_unless(&mut self, sql: impl AsRef<[u8]>, errors: &[u16]) -> Result<Option<Vec<Row>>, CopyError> {
         let sql = sql.as_ref();
         let mut rows = Collected::default();
         match self.run(sql, &mut rows).await? {
-            None => Ok(rows.rows),
+            None => Ok(Some(rows.rows)),
+            Some(err) if errors.contains(&err.code) => Ok(None),
             Some(err) => Err(refused(sql, &err)),
         }
     }

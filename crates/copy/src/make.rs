@@ -12,6 +12,7 @@ use crate::survey::Survey;
 pub(crate) async fn prepare<L: Leg>(into: &mut Connection<L>) -> Result<(), CopyError> {
     into.say("SET NAMES utf8mb4").await?;
     plain_context(into).await?;
+    into.try_to_say("SET SESSION print_identified_with_as_hex=ON").await?;
     into.say("SET SESSION foreign_key_checks=0, unique_checks=0, wait_timeout=86400, net_read_timeout=3600")
         .await?;
     for optional in [

@@ -5,7 +5,7 @@ use grove_testkit::{Cluster, Kind};
 use mysql_async::prelude::Queryable;
 use serde_json::json;
 
-use super::{LIMIT, options, spoil};
+use super::{LIMIT, options, spoil, wait_until_rebuilt};
 use crate::stage::{PROXYD, run};
 
 const COMMON: &[&str] = &[
@@ -17,7 +17,7 @@ const COMMON: &[&str] = &[
        (18446744073709551615, NULL, NULL, NULL, 3.4e38, 5e-324, NULL, NULL), (7, 0, 0, 0, 1e-40, 0.30000000000000004, b'101', 0)",
     "CREATE TABLE strings (id INT AUTO_INCREMENT PRIMARY KEY, c CHAR(10) CHARACTER SET latin1, v VARCHAR(50) CHARACTER SET utf8mb4,
        u VARCHAR(20) CHARACTER SET utf16, b VARBINARY(50), x LONGBLOB, e ENUM('é','b') CHARACTER SET latin1, s SET('p','q','ü')) AUTO_INCREMENT=500",
-    "INSERT INTO strings (c, v, u, b, x, e, s) VALUES ('ä', 'snow ☃ \u{1F600}', 'ἀρχή', x'00FF0A0D1A275C22', x'', 'é', 'p,ü'), ('', '\\'' ', NULL, NULL, NULL, NULL, '')",
+    "INSERT INTO strings (c, v, u, b, x, e, s) VALUES ('ä', 'snow ☃ \u{1F600}', 'ἀρχή', x'00FF0A0D1A275C22', x'', 'é', 'p,ü'), ('', '\\'\"', NULL, NULL, NULL, NULL, '')",
     "INSERT INTO strings (x) VALUES (REPEAT(x'00275C', 900000))",
     "CREATE TABLE times (id INT PRIMARY KEY, a DATE, b TIME(6), c DATETIME(6), d TIMESTAMP(6) NULL)",
     "INSERT INTO times VALUES (1, '0001-01-01', '-838:59:59.000000', '9999-12-31 23:59:59.999999', '2038-01-19 03:14:07.999999'), (2, NULL, '00:00:00.000001', NULL, NULL)",
@@ -94,7 +94,9 @@ async fn further(cluster: &Cluster, place: usize, kind: Kind) -> Vec<String> {
         };
         let is_role = host.is_empty();
         if !is_role {
-            let create: Option<String> = look.query_first(format!("SHOW CREATE USER {account}")).await.unwrap();
+            // The installation's accounts with a host name are not in force where names are not resolved.
+            let create: Result<Option<String>, _> = look.query_first(format!("SHOW CREATE USER {account}")).await;
+            let Ok(create) = create else { continue };
             seen.extend(create);
         }
         let mut grants: Vec<String> = look.query(format!("SHOW GRANTS FOR {account}")).await.unwrap();
@@ -144,10 +146,13 @@ async fn everything_is_copied(kind: Kind) {
         .command("db3", "rebuild", &json!({"from": "db2"}))
         .await
         .unwrap();
-    cluster.wait_until_online("db3", LIMIT).await.unwrap();
+    wait_until_rebuilt(&cluster, "db3").await;
     assert_servers_equal(&cluster).await;
     let (donor, copy) = (further(&cluster, 1, kind).await, further(&cluster, 2, kind).await);
     assert_eq!(donor, copy);
+    for account in ["clerk", "ödd", "readers"] {
+        assert!(copy.iter().any(|line| line.contains(account)), "{account}: {copy:#?}");
+    }
     // And it works: triggers act in their order, keys are generated, everything is compared again.
     run(
         &mut conn,
@@ -184,6 +189,6 @@ async fn what_cannot_be_copied_is_named() {
     assert!(reason.contains("app.plain (engine MyISAM)"), "{reason}");
     run(&mut conn, &["ALTER TABLE plain ENGINE=InnoDB"]).await;
     cluster.command("db3", "rebuild", &json!({})).await.unwrap();
-    cluster.wait_until_online("db3", LIMIT).await.unwrap();
+    wait_until_rebuilt(&cluster, "db3").await;
     assert_servers_equal(&cluster).await;
 }
