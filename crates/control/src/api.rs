@@ -14,7 +14,7 @@ use grove_engine::{MemberState, MemberStatus};
 use grove_telemetry::Metrics;
 use serde::Serialize;
 
-use crate::{Members, timestamp};
+use crate::{Members, commands, timestamp};
 
 /// What the routes answer from.
 #[derive(Clone)]
@@ -28,6 +28,7 @@ pub(crate) fn router(state: State) -> Router {
         .route("/health", get(health))
         .route("/servers", get(servers))
         .route("/metrics", get(metrics))
+        .merge(commands::routes())
         .with_state(state)
 }
 
@@ -46,8 +47,10 @@ struct Health {
 #[derive(Serialize)]
 struct Server {
     name: String,
-    /// `online`, `unreachable` (the last server, which does not answer), `failed` (out of the group), `replaying` (executes what it has missed), `joining` (is
-    /// about to be online) or `diverged` (must be rebuilt).
+    /// `online`, `unreachable` (the last server, which does not answer), `failed` (out of the group), `replaying`
+    /// (executes what it has missed), `joining` (is about to be online), `draining` (is about to be disabled),
+    /// `disabled` (out of the group until it is enabled), `rebuilding` (its content is being replaced) or `diverged`
+    /// (must be rebuilt).
     state: &'static str,
     /// Why it is in this state.
     reason: String,

@@ -1,16 +1,24 @@
-//! The operators' API: health, servers and metrics over plain HTTP.
+//! The operators' API: health, servers, metrics, and commands for a server, over plain HTTP.
 //!
-//! | request        | answer                                                                    |
-//! |----------------|---------------------------------------------------------------------------|
-//! | `GET /health`  | 200 while at least one server is online, else 503; counts as JSON         |
-//! | `GET /servers` | every configured server with its state, in the configuration's order      |
-//! | `GET /metrics` | all counters in Prometheus' text format                                   |
+//! | request                        | answer                                                                  |
+//! |--------------------------------|-------------------------------------------------------------------------|
+//! | `GET /health`                  | 200 while at least one server is online, else 503; counts as JSON       |
+//! | `GET /servers`                 | every configured server with its state, in the configuration's order    |
+//! | `GET /metrics`                 | all counters in Prometheus' text format                                 |
+//! | `POST /servers/{name}/disable` | takes the server out of the group; `{"reason": "..."}`, or `{}`         |
+//! | `POST /servers/{name}/enable`  | brings it back; `{}`                                                    |
+//! | `POST /servers/{name}/rebuild` | replaces everything on it by a copy; `{"from": "db1"}`, or `{}`         |
+//!
+//! A command is answered with 202 and what happens next, before it is carried out; `/servers` shows how far it is. It is
+//! refused with 404 for a server that is not configured, with 409 while it is not possible, and with 400, 413, 415 or
+//! 422 when the request is not what the table says; the body says why, as `{"error": "..."}`.
 //!
 //! Invariant: answering takes no lock that a session holds while it waits, so the API answers when every server
-//! hangs. Deliberately absent in this version: anything that changes something, and authentication; the address is
-//! loopback unless the operator configures another one.
+//! hangs. Deliberately absent: authentication. The address is loopback unless the operator configures another one, and
+//! commands demand a content type that a web page cannot send to it unasked.
 
 mod api;
+mod commands;
 mod error;
 mod timestamp;
 
