@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["engine", "wire", "sql", "config", "telemetry", "compression"],
     ),
     ("control", &["engine", "telemetry"]),
+    ("proxyctl", &[]),
     ("testkit", &["sandbox", "wire", "compression"]),
 ];
 
