@@ -167,6 +167,11 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Errors that clients saw. Deadlocks are none: every application has to try again after them, and every server has them.
+    pub fn errors(&self) -> u64 {
+        self.losses + u64::from(self.failure.is_some())
+    }
+
     /// Panics unless nothing went wrong and enough was done.
     pub fn assert_clean(&self, least_commits: u64) {
         assert!(self.failure.is_none() && self.losses == 0, "{self}");
