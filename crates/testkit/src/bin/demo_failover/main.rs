@@ -62,7 +62,15 @@ async fn main() -> anyhow::Result<ExitCode> {
     let mut terminated = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
     // Dropping the demonstration kills its processes, whatever it is at.
     tokio::select! {
-        holds = demonstrate(&arguments) => Ok(if holds? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        holds = demonstrate(&arguments) => Ok(match holds {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                // For people: without the backtrace that anyhow may have kept.
+                eprintln!("FAILED: {error:#}");
+                ExitCode::FAILURE
+            }
+        }),
         interrupted = tokio::signal::ctrl_c() => {
             interrupted.context("wait for Ctrl-C")?;
             Ok(ExitCode::FAILURE)

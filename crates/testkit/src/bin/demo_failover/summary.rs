@@ -27,7 +27,8 @@ pub(crate) struct Summary {
 impl Summary {
     /// Whether everything is as promised.
     pub(crate) fn holds(&self) -> bool {
-        self.progress.errors() == 0 && self.comparison.differences.is_empty() && self.online == self.servers
+        let bank_is_right = self.progress.errors() == 0 && self.progress.failure.is_none();
+        bank_is_right && self.comparison.differences.is_empty() && self.online == self.servers
     }
 }
 
@@ -39,7 +40,7 @@ impl fmt::Display for Summary {
         line("client errors", progress.errors().to_string())?;
         line(
             "deadlocks",
-            format!("{} (clients tried again, as with a single server)", progress.retries),
+            format!("{} (clients try again, as with a single server)", progress.retries),
         )?;
         line(
             "longest gap",
@@ -75,7 +76,7 @@ impl fmt::Display for Summary {
         line("bank", totals)?;
         let verdict = match comparison.differences.is_empty() {
             true => "equal".to_owned(),
-            false => comparison.differences.join("\n"),
+            false => format!("they differ\n{}", comparison.differences.join("\n")),
         };
         line(
             "servers",

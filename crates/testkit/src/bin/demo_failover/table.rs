@@ -117,6 +117,7 @@ mod tests {
             retries: 3,
             losses: 0,
             losses_with_grove: 0,
+            clients_failed: 0,
             longest_gap: Duration::from_millis(70),
             failure: None,
         };
