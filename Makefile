@@ -1,11 +1,19 @@
 # What README and .ci/run call. Every target installs what it needs.
-.PHONY: demo test check bench fuzz hunt compiler servers drivers
+.PHONY: demo demo-failover test check bench fuzz hunt compiler servers drivers
 
 # Three private MariaDB servers with Grove in front of them on 127.0.0.1:3307, until Ctrl-C.
 demo: compiler
 	@scripts/install-mariadb.sh
 	cargo build --release --locked --bin proxyd
 	@exec cargo run --quiet --release --locked --bin proxyd -- playground
+
+# Kills the lead of three servers under load, starts it again, and checks that nothing is lost. `make demo-failover SERVER=mysql` does it on the other
+# kind; BEFORE, AWAY and AFTER are the seconds of load before, while, and after it is away.
+demo-failover: compiler
+	@scripts/install-$(or $(SERVER),mariadb).sh
+	cargo build --release --locked -p proxyd -p grove-testkit --bin proxyd --bin demo_failover
+	@exec $${CARGO_TARGET_DIR:-target}/release/demo_failover --server $(or $(SERVER),mariadb) \
+		--before $(or $(BEFORE),5) --away $(or $(AWAY),10) --after $(or $(AFTER),5)
 
 # All tests, with real servers of both kinds and drivers of many languages. Property tests begin at one seed here, so that the result depends on
 # the commit alone; another one explores: `make test PROPTEST_RNG_SEED=1`, and `make fuzz`.

@@ -18,6 +18,8 @@ use crate::cluster::{Cluster, superuser_of};
 pub struct Comparison {
     /// How many tables were compared.
     pub tables: usize,
+    /// How many rows the first server has in them.
+    pub rows: u64,
     /// Every difference in definitions and rows.
     pub differences: Vec<String>,
     /// Every difference between auto-increment counters.
@@ -74,6 +76,7 @@ pub async fn compare(subjects: &[Subject]) -> anyhow::Result<Comparison> {
         return Ok(comparison);
     };
     comparison.tables = reference.checksums.len();
+    comparison.rows = reference.rows;
     for (other, inspection) in others {
         let pair = format!("{} and {}", first.name, other.name);
         report_unequal(
@@ -111,6 +114,7 @@ struct Inspection {
     definitions: BTreeMap<String, String>,
     counters: BTreeMap<String, String>,
     checksums: BTreeMap<String, String>,
+    rows: u64,
 }
 
 async fn inspect(subject: &Subject) -> anyhow::Result<Inspection> {
@@ -133,6 +137,8 @@ async fn inspect(subject: &Subject) -> anyhow::Result<Inspection> {
             inspection.counters.insert(table.clone(), counter);
             let row: Option<Row> = conn.query_first(format!("CHECKSUM TABLE {table} EXTENDED")).await?;
             let checksum = row.map(|row| text(&row, 1)).unwrap_or_default();
+            let rows: Option<u64> = conn.query_first(format!("SELECT COUNT(*) FROM {table}")).await?;
+            inspection.rows += rows.unwrap_or_default();
             inspection.checksums.insert(table, checksum);
         }
     }

@@ -70,6 +70,7 @@ impl Client {
     pub(super) async fn run(mut self) -> Account {
         if let Err(failure) = self.work().await {
             let client = self.account.client;
+            self.shared.count_failed_client();
             self.shared.fail(format!("client {client}: {failure}"));
         }
         self.account

@@ -160,6 +160,8 @@ pub struct Progress {
     pub losses: u64,
     /// Connections that broke because Grove was gone.
     pub losses_with_grove: u64,
+    /// Clients that gave up, because they were told what no single server would have told them.
+    pub clients_failed: u64,
     /// The longest time without a success of any client, including that which passes now.
     pub longest_gap: Duration,
     /// The first thing that went wrong.
@@ -167,6 +169,11 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Errors that clients saw. Deadlocks are none: every application has to try again after them, and every server has them.
+    pub fn errors(&self) -> u64 {
+        self.losses + self.clients_failed
+    }
+
     /// Panics unless nothing went wrong and enough was done.
     pub fn assert_clean(&self, least_commits: u64) {
         assert!(self.failure.is_none() && self.losses == 0, "{self}");

@@ -24,6 +24,7 @@ pub(super) struct Shared {
     retries: AtomicU64,
     losses: AtomicU64,
     losses_with_grove: AtomicU64,
+    clients_failed: AtomicU64,
     last_success_ms: AtomicU64,
     longest_gap_ms: AtomicU64,
     failure: Mutex<Option<String>>,
@@ -42,6 +43,7 @@ impl Shared {
             retries: AtomicU64::new(0),
             losses: AtomicU64::new(0),
             losses_with_grove: AtomicU64::new(0),
+            clients_failed: AtomicU64::new(0),
             last_success_ms: AtomicU64::new(0),
             longest_gap_ms: AtomicU64::new(0),
             failure: Mutex::default(),
@@ -80,6 +82,10 @@ impl Shared {
         let at = self.origin.elapsed().as_secs_f64();
         lock(&self.failure).get_or_insert(format!("{failure}\n(noticed at {at:.3}s)"));
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_failed_client(&self) {
+        self.clients_failed.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn commits(&self) -> u64 {
@@ -140,6 +146,7 @@ impl Shared {
             retries: count(&self.retries),
             losses: count(&self.losses),
             losses_with_grove: count(&self.losses_with_grove),
+            clients_failed: count(&self.clients_failed),
             longest_gap: Duration::from_millis(count(&self.longest_gap_ms).max(passing)),
             failure: lock(&self.failure).clone(),
         }
