@@ -81,10 +81,8 @@ async fn every_server_in_turn_is_disabled_and_enabled_and_no_client_notices() {
         let name = server.name();
         // A result that is under way on a server is sent to its end.
         let long = async {
-            let rows: Vec<u32> = reader
-                .query("SELECT seq + SLEEP(IF(seq % 400 = 0, 0.1, 0)) FROM seq_1_to_6000")
-                .await
-                .unwrap();
+            let sql = "SELECT REPEAT('x', 500), SLEEP(IF(seq % 400 = 0, 0.1, 0)) FROM seq_1_to_6000";
+            let rows: Vec<(String, u32)> = reader.query(sql).await.unwrap();
             assert_eq!(rows.len(), 6000);
         };
         let leave = async {
