@@ -16,7 +16,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sandbox", &[]),
     ("engine", &["wire", "sql", "recovery-log", "telemetry"]),
     ("compression", &["wire"]),
-    ("backend", &["engine", "wire", "config", "telemetry", "compression"]),
+    ("copy", &["engine", "wire"]),
+    (
+        "backend",
+        &["engine", "wire", "config", "telemetry", "compression", "copy"],
+    ),
     (
         "frontend",
         &["engine", "wire", "sql", "config", "telemetry", "compression"],
