@@ -133,7 +133,11 @@ impl<W: World> Group<W> {
                 Ok(format!("{name} stays in the group"))
             }
             (Wish::StayOut(_), _) => {
-                self.set_status(id, MemberState::Failed, "enabled by an operator");
+                self.set_status(
+                    id,
+                    MemberState::Replaying,
+                    "enabled by an operator; executes what it has missed",
+                );
                 member.wish.send_replace(Wish::TakePart);
                 Ok(format!("{name} executes what it has missed and then joins the group"))
             }

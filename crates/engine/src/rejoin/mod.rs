@@ -67,17 +67,18 @@ impl From<LogError> for Setback {
 impl<W: World> Group<W> {
     /// Tries until the server is in the group again. Ends early only when somebody else has admitted it.
     pub(crate) async fn bring_back(self: &Arc<Self>, id: BackendId) {
-        let why = self
-            .member(id)
-            .status
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .2
-            .clone();
+        let reason = || {
+            let status = self.member(id).status.lock().unwrap_or_else(PoisonError::into_inner);
+            status.2.clone()
+        };
+        let mut why = reason();
         let mut pause = self.settings.rejoin_pause;
         let mut wishes = self.member(id).wish.subscribe();
         while !self.is_online(id) {
             let wish = wishes.borrow_and_update().clone();
+            if pause.is_zero() {
+                why = reason();
+            }
             // Whatever is under way may be dropped when an operator wants something else.
             tokio::select! {
                 biased;

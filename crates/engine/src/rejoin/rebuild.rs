@@ -46,8 +46,11 @@ impl<W: World> Group<W> {
                     ?took,
                     "the copy is complete"
                 );
-                let reason = format!("is a copy of {}: {rows} rows", self.name(donor));
-                self.set_status(id, MemberState::Failed, &reason);
+                let reason = format!(
+                    "is a copy of {} with {rows} rows; executes what came since",
+                    self.name(donor)
+                );
+                self.set_status(id, MemberState::Replaying, &reason);
                 self.member(id).wish.send_replace(Wish::TakePart);
             }
             Err(CopyError::Unsuitable(reason)) => {
