@@ -1,5 +1,5 @@
 # What README and .ci/run call. Every target installs what it needs.
-.PHONY: demo demo-failover test check bench fuzz hunt compiler servers drivers
+.PHONY: demo demo-failover test check bench bench-recovery simulate fuzz hunt compiler servers drivers
 
 # Three private MariaDB servers with Grove in front of them on 127.0.0.1:3307, until Ctrl-C.
 demo: compiler
@@ -36,6 +36,16 @@ bench: compiler
 	cargo bench --workspace --locked
 	cargo build --release --locked -p proxyd -p grove-testkit --bin proxyd --bin bench
 	@$${CARGO_TARGET_DIR:-target}/release/bench
+
+# What the recovery log costs, and how fast a server is lost and got back: about 8 minutes. Shorter: `make bench-recovery ROUNDS=1 AWAY=10`.
+bench-recovery: compiler servers
+	cargo bench --locked -p proxyd --bench append
+	cargo build --release --locked -p proxyd -p grove-testkit --bin proxyd --bin bench_recovery
+	@$${CARGO_TARGET_DIR:-target}/release/bench_recovery --server $(or $(SERVER),mariadb) --rounds $(or $(ROUNDS),3) --away $(or $(AWAY),60)
+
+# The engine's simulation over many more seeds than `make test` has: `make simulate SEEDS=1000000 FIRST=1`. A seed that fails is printed, and fails again.
+simulate: compiler
+	GROVE_SIM_SEEDS=$(or $(SEEDS),100000) GROVE_SIM_FIRST=$(or $(FIRST),1) cargo test --release --locked -p grove-engine --test simulation -- --nocapture
 
 # Every fuzz target for a minute; `make fuzz SECONDS=3600` goes on for longer.
 fuzz: compiler

@@ -46,8 +46,8 @@ fn spec(backend: &Backend, disabled: &[(String, String)]) -> MemberSpec {
 
 /// The engine's settings as this configuration wants them.
 fn settings(config: &Config) -> Settings {
-    use grove_config::{ReadCommitted as Configured, ReadPolicy as Policy};
-    use grove_engine::{ReadCommitted, ReadPolicy};
+    use grove_config::{FirstStart as Start, ReadCommitted as Configured, ReadPolicy as Policy};
+    use grove_engine::{FirstStart, ReadCommitted, ReadPolicy};
     Settings {
         read_policy: match config.reads.policy {
             Policy::LeastOutstanding => ReadPolicy::LeastOutstanding,
@@ -58,6 +58,11 @@ fn settings(config: &Config) -> Settings {
         read_committed: match config.writes.read_committed {
             Configured::Gate => ReadCommitted::Gate,
             Configured::Upgrade => ReadCommitted::Upgrade,
+        },
+        first_start: match &config.recovery_log.first_start {
+            Start::Compare => FirstStart::Compare,
+            Start::Trust => FirstStart::Trust,
+            Start::Copy(server) => FirstStart::Copy(server.clone()),
         },
         probe_interval: config.timeouts.probe_interval,
         probe_failures: config.timeouts.probe_failures,

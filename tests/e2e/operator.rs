@@ -1,6 +1,7 @@
 //! Operators' commands: servers are taken out, brought back and made anew from others while clients work.
 
 mod copied;
+mod first_start;
 
 use std::time::Duration;
 

@@ -79,6 +79,12 @@ impl Servers for MysqlServers {
         LogicalCopy::prepare(dial(donor).await?, dial(target).await?).await
     }
 
+    async fn differences(&self, first: BackendId, second: BackendId) -> Result<Vec<String>, CopyError> {
+        let first = self.server(first)?.control.open().await?;
+        let second = self.server(second)?.control.open().await?;
+        grove_copy::differences(first, second).await
+    }
+
     async fn connect(&self, backend: BackendId, identity: &Arc<Identity>) -> Result<MysqlLeg, LegError> {
         let (mut leg, _) = self.server(backend)?.dialer.open(identity).await?;
         if identity.collation > u16::from(u8::MAX) {

@@ -387,6 +387,20 @@ pub struct RecoveryLog {
     pub retention_bytes: u64,
     /// Age of its entries at most, as far as nobody needs older ones.
     pub retention_age: Duration,
+    /// What is believed of servers that hold data when the log is empty.
+    pub first_start: FirstStart,
+}
+
+/// What is believed of servers that hold data when the log is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum FirstStart {
+    /// Nothing: they are compared, and must hold the same.
+    #[default]
+    Compare,
+    /// That they hold the same.
+    Trust,
+    /// That the backend of this name is right. The others become copies of it.
+    Copy(String),
 }
 
 impl Default for RecoveryLog {
@@ -396,6 +410,7 @@ impl Default for RecoveryLog {
             segment_bytes: 64 << 20,
             retention_bytes: 1 << 30,
             retention_age: Duration::from_secs(7 * 24 * 3600),
+            first_start: FirstStart::default(),
         }
     }
 }

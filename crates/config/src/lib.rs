@@ -18,9 +18,9 @@ mod secret;
 mod sections;
 
 pub use config::{
-    Acknowledge, Admin, Backend, BackendAddress, BackendTls, BackendTlsMode, Compression, Config, Credential, Limits,
-    Listen, ListenTls, ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, RecoveryLog, Timeouts,
-    TlsIdentity, User, Writes,
+    Acknowledge, Admin, Backend, BackendAddress, BackendTls, BackendTlsMode, Compression, Config, Credential,
+    FirstStart, Limits, Listen, ListenTls, ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads,
+    RecoveryLog, Timeouts, TlsIdentity, User, Writes,
 };
 pub use environment::Environment;
 pub use network::{Network, NotANetwork, Source};

@@ -59,6 +59,7 @@ pub const KEYS: &[&str] = &[
     "recovery_log.segment_bytes",
     "recovery_log.retention_bytes",
     "recovery_log.retention_age_s",
+    "recovery_log.first_start",
     "log.filter",
     "log.format",
 ];

@@ -3,8 +3,9 @@
 //! Invariant: each key is read by exactly one line here, whatever mistakes came before it.
 
 use crate::config::{
-    Acknowledge, Admin, Backend, BackendTls, BackendTlsMode, Compression, Config, Limits, Listen, ListenTls,
-    ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, RecoveryLog, Timeouts, TlsIdentity, User, Writes,
+    Acknowledge, Admin, Backend, BackendTls, BackendTlsMode, Compression, Config, FirstStart, Limits, Listen,
+    ListenTls, ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, RecoveryLog, Timeouts, TlsIdentity,
+    User, Writes,
 };
 use crate::reader::Reader;
 use crate::schema::{self, Kind};
@@ -18,12 +19,14 @@ const CONNECTIONS_MAX: u64 = 1_000_000;
 
 /// Reads every section; where a key is wrong its default, or nothing, stands in the result.
 pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
+    let backends = backends(reader);
+    let recovery_log = recovery_log(reader, &backends);
     Config {
         listen: listen(reader),
         admin: Admin {
             address: reader.listen_address("admin.address", Admin::default().address),
         },
-        backends: backends(reader),
+        backends,
         users: users(reader),
         reads: Reads {
             policy: reader.choice(
@@ -39,7 +42,7 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
         writes: writes(reader),
         timeouts: timeouts(reader),
         limits: limits(reader),
-        recovery_log: recovery_log(reader),
+        recovery_log,
         log: log(reader),
     }
 }
@@ -282,7 +285,7 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
     }
 }
 
-fn recovery_log(reader: &mut Reader<'_>) -> RecoveryLog {
+fn recovery_log(reader: &mut Reader<'_>, backends: &[Backend]) -> RecoveryLog {
     let default = RecoveryLog::default();
     RecoveryLog {
         directory: match reader.text("recovery_log.directory") {
@@ -294,6 +297,28 @@ fn recovery_log(reader: &mut Reader<'_>) -> RecoveryLog {
         segment_bytes: reader.integer("recovery_log.segment_bytes", default.segment_bytes, 1 << 20..=1 << 32),
         retention_bytes: reader.integer("recovery_log.retention_bytes", default.retention_bytes, 0..=1 << 50),
         retention_age: reader.seconds("recovery_log.retention_age_s", default.retention_age),
+        first_start: first_start(reader, backends),
+    }
+}
+
+fn first_start(reader: &mut Reader<'_>, backends: &[Backend]) -> FirstStart {
+    let path = "recovery_log.first_start";
+    match reader.text(path) {
+        None => FirstStart::default(),
+        Some(word) if word == "compare" => FirstStart::Compare,
+        Some(word) if word == "trust" => FirstStart::Trust,
+        Some(name) => {
+            if !backends.iter().any(|backend| backend.name == name) {
+                let names: Vec<&str> = backends.iter().map(|backend| backend.name.as_str()).collect();
+                let wrong = format!("`{name}` is no backend");
+                let right = format!(
+                    "write compare, trust, or the name of the backend that the others become copies of: {}",
+                    names.join(", ")
+                );
+                reader.problem(path, wrong, right);
+            }
+            FirstStart::Copy(name)
+        }
     }
 }
 

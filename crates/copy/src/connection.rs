@@ -18,11 +18,16 @@ pub(crate) type Row = Vec<Option<Vec<u8>>>;
 
 pub(crate) struct Connection<L: Leg> {
     leg: L,
+    /// In bytes; for a connection that is written to.
+    pub longest_statement: usize,
 }
 
 impl<L: Leg> Connection<L> {
     pub fn new(leg: L) -> Self {
-        Self { leg }
+        Self {
+            leg,
+            longest_statement: usize::MAX,
+        }
     }
 
     /// Has a statement executed that gives no rows, or whose rows do not matter.

@@ -39,17 +39,17 @@ pub(crate) struct Program {
     pub context: Vec<String>,
 }
 
-/// How each schema is made.
-pub(crate) async fn schemas<L: Leg>(from: &mut Connection<L>) -> Result<Vec<String>, CopyError> {
+/// Each schema, and how it is made.
+pub(crate) async fn schemas<L: Leg>(from: &mut Connection<L>) -> Result<Vec<(String, String)>, CopyError> {
     let question = format!(
         "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE LOWER(SCHEMA_NAME) NOT IN {NOT_COPIED} ORDER BY 1"
     );
     let mut schemas = Vec::new();
     for row in from.ask(question).await? {
-        let create = from
-            .ask(format!("SHOW CREATE DATABASE {}", name(&text(&row, 0))))
-            .await?;
-        schemas.extend(create.first().map(|row| text(row, 1)));
+        let schema = text(&row, 0);
+        let create = from.ask(format!("SHOW CREATE DATABASE {}", name(&schema))).await?;
+        let create = create.first().map(|row| text(row, 1)).unwrap_or_default();
+        schemas.push((schema, create));
     }
     Ok(schemas)
 }
@@ -89,6 +89,17 @@ pub(crate) async fn tables<L: Leg>(from: &mut Connection<L>) -> Result<Vec<Table
         });
     }
     Ok(tables)
+}
+
+/// Schemas and names of all tables with rows.
+pub(crate) async fn table_names<L: Leg>(from: &mut Connection<L>) -> Result<Vec<(String, String)>, CopyError> {
+    let rows = from
+        .ask(format!(
+            "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES \
+             WHERE LOWER(TABLE_SCHEMA) NOT IN {NOT_COPIED} AND TABLE_TYPE NOT IN ('VIEW','SYSTEM VIEW','SEQUENCE') ORDER BY 1, 2"
+        ))
+        .await?;
+    Ok(rows.iter().map(|row| (text(row, 0), text(row, 1))).collect())
 }
 
 fn why_unsuitable(row: &Row) -> Option<String> {

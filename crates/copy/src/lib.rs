@@ -11,12 +11,15 @@
 //! copy is refused with their names.
 
 mod accounts;
+mod compare;
 mod connection;
 mod definitions;
 mod literal;
 mod make;
 mod rows;
 mod survey;
+
+pub use compare::differences;
 
 use connection::Connection;
 use definitions::Sequence;

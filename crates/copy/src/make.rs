@@ -15,6 +15,10 @@ pub(crate) async fn prepare<L: Leg>(into: &mut Connection<L>) -> Result<(), Copy
     into.try_to_say("SET SESSION print_identified_with_as_hex=ON").await?;
     into.say("SET SESSION foreign_key_checks=0, unique_checks=0, wait_timeout=86400, net_read_timeout=3600")
         .await?;
+    let longest = into.ask("SELECT @@max_allowed_packet").await?;
+    if let Some(longest) = longest.first().and_then(|row| text(row, 0).parse().ok()) {
+        into.longest_statement = longest;
+    }
     for optional in [
         "SET SESSION sql_require_primary_key=OFF",
         "SET SESSION sql_generate_invisible_primary_key=OFF",
@@ -50,8 +54,8 @@ pub(crate) async fn empty<L: Leg>(into: &mut Connection<L>) -> Result<(), CopyEr
 
 /// Schemas, sequences, and tables without rows.
 pub(crate) async fn tables<L: Leg>(into: &mut Connection<L>, survey: &Survey) -> Result<(), CopyError> {
-    for schema in &survey.schemas {
-        into.say(schema).await?;
+    for (_, create) in &survey.schemas {
+        into.say(create).await?;
     }
     for sequence in &survey.sequences {
         into.say(format!("USE {}", name(&sequence.schema))).await?;
@@ -87,12 +91,18 @@ async fn views<L: Leg>(into: &mut Connection<L>, views: &[Program]) -> Result<()
         for &view in &left {
             if let Some(err) = make(into, view).await? {
                 not_yet.push(view);
-                reason = Some(refused(&view.create, &err));
+                reason = Some(format!(
+                    "the view {}.{} is not valid: error {}: {}; repair it or drop it",
+                    view.schema,
+                    view.name,
+                    err.code,
+                    String::from_utf8_lossy(&err.message)
+                ));
             }
         }
         if let (true, Some(reason)) = (not_yet.len() == left.len(), reason) {
-            // A view may be broken where it comes from; then it cannot be made anywhere.
-            return Err(reason);
+            // It is broken where it comes from, too.
+            return Err(CopyError::Unsuitable(reason));
         }
         left = not_yet;
     }

@@ -76,6 +76,8 @@ fn columns(head: &[u8]) -> Option<u64> {
 pub(crate) struct Writer<'a, L: Leg> {
     frames: Frames,
     into: &'a mut Connection<L>,
+    /// The longest statement that the server takes, in bytes.
+    longest: usize,
     /// `INSERT INTO .. VALUES `
     head: &'a str,
     forms: &'a [Form],
@@ -90,6 +92,7 @@ impl<'a, L: Leg> Writer<'a, L> {
     pub fn new(into: &'a mut Connection<L>, head: &'a str, forms: &'a [Form], written: &'a AtomicU64) -> Self {
         Self {
             frames: Frames::default(),
+            longest: into.longest_statement,
             into,
             head,
             forms,
@@ -131,6 +134,15 @@ impl<'a, L: Leg> Writer<'a, L> {
         if self.statement.is_empty() {
             return Ok(());
         }
+        if self.statement.len() >= self.longest {
+            // The server would close the connection.
+            return Err(CopyError::Unsuitable(format!(
+                "{}.. has a row of {} bytes, and the server takes {}: set max_allowed_packet there to 1G",
+                self.head.split(" (").next().unwrap_or_default(),
+                self.statement.len(),
+                self.longest
+            )));
+        }
         if let Some(err) = self.into.attempt(&self.statement).await? {
             return Err(refused(&self.statement, &err));
         }
@@ -143,7 +155,17 @@ impl<'a, L: Leg> Writer<'a, L> {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), CopyError> {
         self.frames.take(bytes);
         while let Some(row) = self.frames.next_row() {
+            let before = self.statement.len();
             self.put(&row)?;
+            if self.statement.len() >= self.longest && before > 0 {
+                // The row alone may fit.
+                let rest = self.statement.split_off(before);
+                self.rows -= 1;
+                self.flush().await?;
+                self.statement.extend_from_slice(self.head.as_bytes());
+                self.statement.extend_from_slice(&rest[1..]);
+                self.rows = 1;
+            }
             if self.statement.len() >= STATEMENT_LEN {
                 self.flush().await?;
             }

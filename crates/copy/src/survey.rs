@@ -19,7 +19,7 @@ const MOST_RANGES: u64 = 256;
 
 /// The definitions.
 pub(crate) struct Survey {
-    pub schemas: Vec<String>,
+    pub schemas: Vec<(String, String)>,
     pub tables: Vec<Table>,
     pub sequences: Vec<Sequence>,
     pub routines: Vec<Program>,

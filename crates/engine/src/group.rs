@@ -370,9 +370,14 @@ impl<W: World> Group<W> {
         self.generations.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// How many servers have left so far.
+    /// How many servers have left so far, or have been begun anew: each may need the temporary tables that sessions had made before, from the log.
     pub(crate) fn losses(&self) -> u64 {
         self.losses.load(Ordering::SeqCst)
+    }
+
+    /// A server will be brought up by the log that has not seen the temporary tables of open sessions.
+    pub(crate) fn note_loss(&self) {
+        self.losses.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The next place among those that wait for followers.
@@ -482,7 +487,7 @@ impl<W: World> Group<W> {
             joins: view.joins,
         }));
         self.order.appoint(lead);
-        self.losses.fetch_add(1, Ordering::SeqCst);
+        self.note_loss();
         self.member(id).gone.load().cancel();
         let (name, lead_name) = (self.name(id), self.name(lead));
         if fault == Fault::Disabled {

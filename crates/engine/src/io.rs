@@ -66,6 +66,9 @@ pub enum LegError {
     /// A bounded wait ended.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// What stands on the servers does not permit it, and somebody has to change something first.
+    #[error("{0}")]
+    Unsuitable(String),
     /// The client's side of a forwarded reply is gone; the leg is in the middle of a reply and must be closed.
     #[error("client is gone: {0}")]
     ClientGone(String),
@@ -214,6 +217,12 @@ pub trait Servers: Send + Sync + 'static {
         donor: BackendId,
         target: BackendId,
     ) -> impl Future<Output = Result<Self::Copier, CopyError>> + Send;
+    /// What `second` holds otherwise than `first`, in words, apart from accounts; empty if they hold the same. Nobody writes there meanwhile.
+    fn differences(
+        &self,
+        first: BackendId,
+        second: BackendId,
+    ) -> impl Future<Output = Result<Vec<String>, CopyError>> + Send;
     /// Opens and authenticates a leg. Bounded by the configured connect timeout.
     fn connect(
         &self,

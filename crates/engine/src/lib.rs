@@ -41,5 +41,5 @@ pub use local_file::{FilePart, LocalFile};
 pub use member::{MemberSpec, MemberState, MemberStatus};
 pub use operator::{Command, Refusal};
 pub use session::Session;
-pub use settings::{ReadCommitted, ReadPolicy, Settings};
+pub use settings::{FirstStart, ReadCommitted, ReadPolicy, Settings};
 pub use statement::{Body, Prepared, Query, Statement};

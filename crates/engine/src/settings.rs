@@ -40,6 +40,8 @@ pub struct Settings {
     /// How long a leg that gave way under the old lead, and is now the new lead's, may wait for a lock. It may be held by a transaction that goes on
     /// there, whose leg nobody may stop, and which may wait for this one elsewhere; the one that is late is run again by its client.
     pub late_lock_wait: Duration,
+    /// What is believed of servers that hold data when the log is empty.
+    pub first_start: FirstStart,
     /// How long a statement waits while no server is reachable.
     pub no_backend_wait: Duration,
     /// Longest wait for a gate.
@@ -62,6 +64,17 @@ pub struct Settings {
     pub fold_interval: Duration,
 }
 
+/// What is believed of servers that hold data when the log is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirstStart {
+    /// Nothing: they are compared, and must hold the same.
+    Compare,
+    /// That they hold the same.
+    Trust,
+    /// That the server of this name is right. The others become copies of it.
+    Copy(String),
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -71,6 +84,7 @@ impl Default for Settings {
             probe_failures: 3,
             follower_lock_wait: Duration::from_millis(200),
             late_lock_wait: Duration::from_secs(2),
+            first_start: FirstStart::Compare,
             no_backend_wait: Duration::from_secs(10),
             gate_wait: Duration::from_secs(50),
             transaction_statements: 100_000,

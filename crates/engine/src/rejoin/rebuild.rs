@@ -154,6 +154,7 @@ impl<W: World> Group<W> {
                 () = clock.sleep(limit) => false,
             };
             if is_settled {
+                self.note_loss();
                 let frozen = tokio::select! {
                     biased;
                     frozen = copier.freeze() => frozen,

@@ -8,6 +8,7 @@ use crate::group::Group;
 use crate::io::{BackendId, Clock, Entropy, LegError, Servers, World};
 use crate::member::{MemberState, Wish};
 use crate::position_rows::{Fence, Standing};
+use crate::settings::FirstStart;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use grove_recovery_log::{Entry, LogId, MembershipCause, MembershipChange, Position};
@@ -100,6 +101,13 @@ impl<W: World> Group<W> {
             }
         }
         let log = self.log.id()?;
+        let present = match &self.settings.first_start {
+            FirstStart::Copy(name) => match self.only_right(name, &present) {
+                Ok(right) => vec![right],
+                Err(error) => return Some(failure.unwrap_or(error)),
+            },
+            FirstStart::Compare | FirstStart::Trust => present,
+        };
         let standings = present
             .iter()
             .map(|&id| async move { (id, self.until(deadline, || self.ask_standing(id)).await) });
@@ -110,7 +118,7 @@ impl<W: World> Group<W> {
                 Ok(standing) if standing.log.is_none() => equal.push(id),
                 Ok(standing) => match &known {
                     Some((first, other)) if *other != standing => {
-                        return Some(LegError::Lost(format!(
+                        return Some(LegError::Unsuitable(format!(
                             "the recovery log is empty, and the servers do not hold the same of the one before: {} holds {}, {} holds {}. Start with the log \
                              that they have followed, or drop the schema `_grove` on all of them once they are known to be equal",
                             self.name(*first),
@@ -128,6 +136,11 @@ impl<W: World> Group<W> {
                 Err(error) => failure = Some(self.stays_out(id, error.into())),
             }
         }
+        if self.settings.first_start == FirstStart::Compare
+            && let Err(error) = self.hold_the_same(&equal).await
+        {
+            return Some(error);
+        }
         for id in equal {
             match self.until(deadline, || self.adopt(id, log)).await {
                 Ok(fence) => self.admit(id, Some(fence), "answered at start"),
@@ -135,6 +148,55 @@ impl<W: World> Group<W> {
             }
         }
         failure
+    }
+
+    /// The server that an operator has named as the right one. All others become copies of it, as soon as it serves.
+    fn only_right(&self, name: &str, present: &[BackendId]) -> Result<BackendId, LegError> {
+        let right = present.iter().copied().find(|&id| self.name(id) == name);
+        let right = right.ok_or_else(|| {
+            LegError::Unsuitable(format!(
+                "{name}, which the other servers are to become copies of (recovery_log.first_start), does not answer"
+            ))
+        })?;
+        for id in (0..).map(BackendId).take(self.member_count()) {
+            if id != right && self.member(id).wish() == Wish::TakePart {
+                let reason = format!("is to become a copy of {name} (recovery_log.first_start)");
+                self.set_status(id, MemberState::Rebuilding, &reason);
+                self.member(id).wish.send_replace(Wish::Rebuild(Some(right)));
+            }
+        }
+        Ok(right)
+    }
+
+    /// Compares all servers with the first. Nobody knows which of them is right if they differ.
+    async fn hold_the_same(&self, servers: &[BackendId]) -> Result<(), LegError> {
+        let Some((&first, others)) = servers.split_first() else {
+            return Ok(());
+        };
+        if others.is_empty() {
+            return Ok(());
+        }
+        tracing::info!("the servers are compared, because the recovery log is empty (recovery_log.first_start)");
+        let began = self.world.clock().now();
+        let compared = others.iter().map(|&other| async move {
+            let differences = self.world.servers().differences(first, other).await;
+            (other, differences)
+        });
+        for (other, differences) in futures_util::future::join_all(compared).await {
+            let (first, other) = (self.name(first), self.name(other));
+            let reason = match differences {
+                Ok(differences) if differences.is_empty() => continue,
+                Ok(differences) => differences.join("; "),
+                Err(error) => format!("they cannot be compared: {error}"),
+            };
+            return Err(LegError::Unsuitable(format!(
+                "the recovery log is empty, and {other} does not hold the same as {first}: {reason}. Set recovery_log.first_start to the name of the server that \
+                 is right: the others become copies of it. Or set it to trust, if you know better"
+            )));
+        }
+        let took = self.world.clock().now().saturating_sub(began);
+        tracing::info!(?took, "all servers hold the same");
+        Ok(())
     }
 
     /// Tries again until `deadline`: a server that is left out now has to be rebuilt.

@@ -178,7 +178,7 @@ impl<W: World> Session<W> {
         match error {
             LegError::Refused(err) => return Err(SessionError::Refused(err)),
             LegError::ClientGone(reason) => return Err(SessionError::Fatal(reason)),
-            LegError::Lost(_) | LegError::Protocol(_) | LegError::Timeout(_) => {}
+            LegError::Lost(_) | LegError::Protocol(_) | LegError::Timeout(_) | LegError::Unsuitable(_) => {}
         }
         *attempts += 1;
         if *attempts > 2 * self.slots.len() + 4 {

@@ -187,6 +187,16 @@ impl Servers for SimulatedServers {
         Ok(SimulatedCopy::new(self.clone(), donor, target))
     }
 
+    async fn differences(&self, first: BackendId, second: BackendId) -> Result<Vec<String>, CopyError> {
+        let first = self
+            .reach(first, PROBE_TIMEOUT)
+            .await?
+            .step(|state| state.storage.committed());
+        let second = self.reach(second, PROBE_TIMEOUT).await?;
+        let is_same = second.step(|state| state.storage.committed() == first);
+        Ok(if is_same { Vec::new() } else { vec!["rows".into()] })
+    }
+
     async fn connect(&self, backend: BackendId, _identity: &Arc<Identity>) -> Result<SimulatedLeg, LegError> {
         self.connect_own(backend).await
     }

@@ -135,6 +135,10 @@ impl Servers for ScriptedServers {
         Err(CopyError::Unsuitable("these servers hold nothing".into()))
     }
 
+    async fn differences(&self, _: BackendId, _: BackendId) -> Result<Vec<String>, CopyError> {
+        Ok(Vec::new())
+    }
+
     async fn connect(&self, _: BackendId, identity: &Arc<Identity>) -> Result<ScriptedLeg, LegError> {
         self.seen.identities.lock().unwrap().push(Identity::clone(identity));
         if identity.database == b"nowhere" {
