@@ -39,7 +39,7 @@ bench: compiler
 
 # What the recovery log costs, and how fast a server is lost and got back: about 8 minutes. Shorter: `make bench-recovery ROUNDS=1 AWAY=10`.
 bench-recovery: compiler servers
-	cargo bench --locked -p proxyd --bench append
+	cargo bench --locked -p grove-recovery-log --bench append
 	cargo build --release --locked -p proxyd -p grove-testkit --bin proxyd --bin bench_recovery
 	@$${CARGO_TARGET_DIR:-target}/release/bench_recovery --server $(or $(SERVER),mariadb) --rounds $(or $(ROUNDS),3) --away $(or $(AWAY),60)
 

@@ -27,6 +27,7 @@ impl RecoveryLog {
         let options = Options {
             segment_bytes: config.segment_bytes,
             limits: Limits {
+                most_bytes: config.most_bytes,
                 bytes: config.retention_bytes,
                 age: config.retention_age,
             },

@@ -46,7 +46,7 @@ fn spec(backend: &Backend, disabled: &[(String, String)]) -> MemberSpec {
 
 /// The engine's settings as this configuration wants them.
 fn settings(config: &Config) -> Settings {
-    use grove_config::{FirstStart as Start, ReadCommitted as Configured, ReadPolicy as Policy};
+    use grove_config::{FirstStart as Start, ReadCommitted as Configured, ReadPolicy as Policy, WhenFull};
     use grove_engine::{FirstStart, ReadCommitted, ReadPolicy};
     Settings {
         read_policy: match config.reads.policy {
@@ -64,6 +64,7 @@ fn settings(config: &Config) -> Settings {
             Start::Trust => FirstStart::Trust,
             Start::Copy(server) => FirstStart::Copy(server.clone()),
         },
+        evicts_slowest: config.recovery_log.when_full == WhenFull::EvictSlowest,
         probe_interval: config.timeouts.probe_interval,
         probe_failures: config.timeouts.probe_failures,
         follower_lock_wait: config.timeouts.follower_lock_wait,

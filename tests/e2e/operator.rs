@@ -2,6 +2,7 @@
 
 mod copied;
 mod first_start;
+mod full_log;
 
 use std::time::Duration;
 

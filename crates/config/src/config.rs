@@ -387,8 +387,22 @@ pub struct RecoveryLog {
     pub retention_bytes: u64,
     /// Age of its entries at most, as far as nobody needs older ones.
     pub retention_age: Duration,
+    /// Bytes of all its files at most, whoever needs them.
+    pub most_bytes: u64,
+    /// What happens then.
+    pub when_full: WhenFull,
     /// What is believed of servers that hold data when the log is empty.
     pub first_start: FirstStart,
+}
+
+/// What happens when the recovery log has no room and a server needs its oldest entries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Writes fail until there is room.
+    #[default]
+    StopWrites,
+    /// The entries go, and the servers that are out and needed them must be rebuilt.
+    EvictSlowest,
 }
 
 /// What is believed of servers that hold data when the log is empty.
@@ -410,6 +424,8 @@ impl Default for RecoveryLog {
             segment_bytes: 64 << 20,
             retention_bytes: 1 << 30,
             retention_age: Duration::from_secs(7 * 24 * 3600),
+            most_bytes: u64::MAX,
+            when_full: WhenFull::default(),
             first_start: FirstStart::default(),
         }
     }

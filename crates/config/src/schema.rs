@@ -59,6 +59,8 @@ pub const KEYS: &[&str] = &[
     "recovery_log.segment_bytes",
     "recovery_log.retention_bytes",
     "recovery_log.retention_age_s",
+    "recovery_log.most_bytes",
+    "recovery_log.when_full",
     "recovery_log.first_start",
     "log.filter",
     "log.format",

@@ -5,7 +5,7 @@
 use crate::config::{
     Acknowledge, Admin, Backend, BackendTls, BackendTlsMode, Compression, Config, FirstStart, Limits, Listen,
     ListenTls, ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, RecoveryLog, Timeouts, TlsIdentity,
-    User, Writes,
+    User, WhenFull, Writes,
 };
 use crate::reader::Reader;
 use crate::schema::{self, Kind};
@@ -297,6 +297,17 @@ fn recovery_log(reader: &mut Reader<'_>, backends: &[Backend]) -> RecoveryLog {
         segment_bytes: reader.integer("recovery_log.segment_bytes", default.segment_bytes, 1 << 20..=1 << 32),
         retention_bytes: reader.integer("recovery_log.retention_bytes", default.retention_bytes, 0..=1 << 50),
         retention_age: reader.seconds("recovery_log.retention_age_s", default.retention_age),
+        most_bytes: match reader.integer("recovery_log.most_bytes", 0, 0..=1 << 60) {
+            0 => u64::MAX,
+            bytes => bytes,
+        },
+        when_full: reader.choice(
+            "recovery_log.when_full",
+            &[
+                ("stop_writes", WhenFull::StopWrites),
+                ("evict_slowest", WhenFull::EvictSlowest),
+            ],
+        ),
         first_start: first_start(reader, backends),
     }
 }

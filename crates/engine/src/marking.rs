@@ -161,6 +161,7 @@ impl<W: World> Group<W> {
             Need {
                 holder: self.name(id).to_owned(),
                 from: progress.position.map_or(0, |position| position + 1),
+                yields: self.settings.evicts_slowest && !self.is_online(id),
             }
         });
         need.collect()

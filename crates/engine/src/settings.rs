@@ -42,6 +42,8 @@ pub struct Settings {
     pub late_lock_wait: Duration,
     /// What is believed of servers that hold data when the log is empty.
     pub first_start: FirstStart,
+    /// Whether a server that is out loses what it needs of the log when that has no room otherwise. It must be rebuilt then.
+    pub evicts_slowest: bool,
     /// How long a statement waits while no server is reachable.
     pub no_backend_wait: Duration,
     /// Longest wait for a gate.
@@ -85,6 +87,7 @@ impl Default for Settings {
             follower_lock_wait: Duration::from_millis(200),
             late_lock_wait: Duration::from_secs(2),
             first_start: FirstStart::Compare,
+            evicts_slowest: false,
             no_backend_wait: Duration::from_secs(10),
             gate_wait: Duration::from_secs(50),
             transaction_statements: 100_000,

@@ -44,6 +44,7 @@ fn open(path: &Path) -> DurableLog {
     let directory = Directory::open_or_create(path).unwrap();
     let options = Options {
         limits: Limits {
+            most_bytes: u64::MAX,
             bytes: 256 << 20,
             age: Duration::MAX,
         },

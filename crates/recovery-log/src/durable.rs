@@ -38,6 +38,7 @@ impl Default for Options {
         Self {
             segment_bytes: 64 << 20,
             limits: Limits {
+                most_bytes: u64::MAX,
                 bytes: 1 << 30,
                 age: Duration::from_secs(7 * 24 * 3600),
             },
@@ -213,6 +214,7 @@ impl DurableLog {
     /// Nobody needs anything below `position`.
     pub fn retain_from(&self, position: Position) {
         self.retain(vec![Need {
+            yields: false,
             holder: "the rest of Grove".to_owned(),
             from: position,
         }]);

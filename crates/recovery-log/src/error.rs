@@ -29,6 +29,17 @@ pub enum LogError {
         /// The system's words.
         source: Arc<io::Error>,
     },
+    /// The log holds as much as it may. Nothing was written; appends succeed again when entries can go.
+    #[error(
+        "the recovery log holds as much as recovery_log.most_bytes permits ({limit} bytes), and its oldest entries are needed ({holder}): bring that \
+         server back, rebuild it, raise the limit, or set recovery_log.when_full to evict_slowest"
+    )]
+    AtLimit {
+        /// What it may hold, in bytes.
+        limit: u64,
+        /// Who needs the oldest entries; empty if nobody does.
+        holder: String,
+    },
     /// The entry is longer than a record may be.
     #[error(
         "an entry of {bytes} bytes is too long for the recovery log, which takes {limit}; write it in several transactions"

@@ -4,9 +4,11 @@ use crate::Position;
 use crate::catalogue::Catalogue;
 use std::time::Duration;
 
-/// How much history is kept that nobody needs any more.
+/// How much history is kept that nobody needs any more, and how much at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Bytes of all segments at most, whoever needs them. A segment that would exceed them is not begun unless older ones can go.
+    pub most_bytes: u64,
     /// Bytes of all segments, the one that is written included.
     pub bytes: u64,
     /// Age of the newest entry of a segment.
@@ -20,6 +22,8 @@ pub struct Need {
     pub holder: String,
     /// The first position that is needed.
     pub from: Position,
+    /// Whether the holder can do without when there is no room: it is rebuilt then.
+    pub yields: bool,
 }
 
 /// Who needs what.
@@ -32,13 +36,17 @@ pub(crate) enum Needs {
 }
 
 impl Needs {
-    fn first(&self) -> Option<Need> {
+    fn first(&self, pressure: Pressure) -> Option<Need> {
         match self {
             Self::Unknown => Some(Need {
                 holder: "what servers need is not known yet".to_owned(),
                 from: 0,
+                yields: false,
             }),
-            Self::Known(needs) => needs.iter().min_by_key(|need| need.from).cloned(),
+            Self::Known(needs) => {
+                let counts = |need: &&Need| pressure == Pressure::Limits || !need.yields;
+                needs.iter().filter(counts).min_by_key(|need| need.from).cloned()
+            }
         }
     }
 }
@@ -70,9 +78,18 @@ pub(crate) struct Verdict {
     pub held_back: Option<HeldBack>,
 }
 
+/// Why something is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pressure {
+    /// There is more than the limits want.
+    Limits,
+    /// There is no room for what is to be written now.
+    NoRoom,
+}
+
 /// What to drop at the time `now`, in microseconds since 1970. The last segment always stays.
-pub(crate) fn judge(catalogue: &Catalogue, limits: Limits, needs: &Needs, now: u64) -> Verdict {
-    let need = needs.first();
+pub(crate) fn judge(catalogue: &Catalogue, limits: Limits, needs: &Needs, now: u64, pressure: Pressure) -> Verdict {
+    let need = needs.first(pressure);
     let mut bytes = catalogue.bytes();
     let mut drop = 0;
     let complete = catalogue.segments.len().saturating_sub(1);
@@ -125,47 +142,95 @@ mod tests {
 
     fn limits(bytes: u64, seconds: u64) -> Limits {
         let age = Duration::from_secs(seconds);
-        Limits { bytes, age }
+        Limits {
+            most_bytes: u64::MAX,
+            bytes,
+            age,
+        }
     }
 
     fn needs(from: Position) -> Needs {
         let holder = "db2".to_owned();
-        Needs::Known(vec![Need { holder, from }])
+        let yields = false;
+        Needs::Known(vec![Need { holder, from, yields }])
     }
 
     #[test]
     fn within_the_limits_everything_stays() {
-        let verdict = judge(&catalogue(3), limits(300, 100), &Needs::Known(vec![]), 0);
+        let verdict = judge(
+            &catalogue(3),
+            limits(300, 100),
+            &Needs::Known(vec![]),
+            0,
+            Pressure::Limits,
+        );
         assert_eq!((verdict.drop, verdict.held_back), (0, None));
     }
 
     #[test]
     fn the_oldest_go_until_the_bytes_fit_and_the_last_always_stays() {
         let nobody = Needs::Known(vec![]);
-        assert_eq!(judge(&catalogue(5), limits(250, 100), &nobody, 0).drop, 3);
-        assert_eq!(judge(&catalogue(5), limits(0, 100), &nobody, 0).drop, 4);
-        assert_eq!(judge(&catalogue(1), limits(0, 0), &nobody, 1 << 40).drop, 0);
+        assert_eq!(
+            judge(&catalogue(5), limits(250, 100), &nobody, 0, Pressure::Limits).drop,
+            3
+        );
+        assert_eq!(
+            judge(&catalogue(5), limits(0, 100), &nobody, 0, Pressure::Limits).drop,
+            4
+        );
+        assert_eq!(
+            judge(&catalogue(1), limits(0, 0), &nobody, 1 << 40, Pressure::Limits).drop,
+            0
+        );
     }
 
     #[test]
     fn old_segments_go() {
         let nobody = Needs::Known(vec![]);
-        assert_eq!(judge(&catalogue(5), limits(1000, 15), &nobody, 30_000_000).drop, 2);
+        assert_eq!(
+            judge(&catalogue(5), limits(1000, 15), &nobody, 30_000_000, Pressure::Limits).drop,
+            2
+        );
     }
 
     #[test]
     fn what_is_needed_stays_and_the_holder_is_named() {
-        let verdict = judge(&catalogue(5), limits(100, 100), &needs(15), 0);
+        let verdict = judge(&catalogue(5), limits(100, 100), &needs(15), 0, Pressure::Limits);
         assert_eq!(verdict.drop, 1);
         let held = verdict.held_back.unwrap();
         assert_eq!((held.by.holder.as_str(), held.excess), ("db2", Excess::Bytes(300)));
-        assert_eq!(judge(&catalogue(5), limits(100, 100), &needs(21), 0).drop, 2);
+        assert_eq!(
+            judge(&catalogue(5), limits(100, 100), &needs(21), 0, Pressure::Limits).drop,
+            2
+        );
     }
 
     #[test]
     fn nothing_goes_before_anybody_has_said_what_is_needed() {
-        let verdict = judge(&catalogue(5), limits(100, 100), &Needs::Unknown, 0);
+        let verdict = judge(&catalogue(5), limits(100, 100), &Needs::Unknown, 0, Pressure::Limits);
         assert_eq!(verdict.drop, 0);
         assert!(verdict.held_back.is_some());
+    }
+
+    #[test]
+    fn who_can_do_without_keeps_nothing_when_there_is_no_room() {
+        let need = |holder: &str, from, yields| Need {
+            holder: holder.into(),
+            from,
+            yields,
+        };
+        let needs = Needs::Known(vec![need("db2", 1, true), need("db3", 31, false)]);
+        assert_eq!(
+            judge(&catalogue(5), limits(0, 100), &needs, 0, Pressure::Limits).drop,
+            0
+        );
+        assert_eq!(
+            judge(&catalogue(5), limits(0, 100), &needs, 0, Pressure::NoRoom).drop,
+            3
+        );
+        assert_eq!(
+            judge(&catalogue(5), limits(0, 100), &Needs::Unknown, 0, Pressure::NoRoom).drop,
+            0
+        );
     }
 }

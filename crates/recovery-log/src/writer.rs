@@ -14,7 +14,7 @@ use crate::catalogue::{Catalogue, Segment};
 use crate::environment::Environment;
 use crate::queue::{Queue, Waiting, Work};
 use crate::record::{HEADER_LEN, RecordHeader};
-use crate::retention::{self, HeldBack, Limits, Need, Needs};
+use crate::retention::{self, HeldBack, Limits, Need, Needs, Pressure};
 use crate::segment::{self, SegmentHeader};
 use crate::storage::{Storage, StoredFile};
 use crate::{LogError, LogId, Position};
@@ -81,7 +81,7 @@ impl Writer {
             && self.active.end + oldest > self.active.capacity
             && let Err(error) = self.rotate(oldest)
         {
-            if !matches!(error, LogError::DiskFull { .. }) {
+            if !matches!(error, LogError::DiskFull { .. } | LogError::AtLimit { .. }) {
                 return Err(error);
             }
             tracing::error!(%error, "an entry is refused");
@@ -176,6 +176,12 @@ impl Writer {
         };
         let bytes = self.segment_bytes.max(segment::HEADER_LEN as u64 + entry);
         let file = loop {
+            if let Some(over) = self.over_the_limit(bytes) {
+                if self.make_room()? {
+                    continue;
+                }
+                return Err(over);
+            }
             match segment::create(self.storage.as_ref(), &header, bytes) {
                 // History that nobody needs gives way to what is written now.
                 Err(LogError::DiskFull { .. }) if self.make_room()? => {}
@@ -207,12 +213,30 @@ impl Writer {
         self.retain()
     }
 
+    /// The error if a further segment of this size would exceed what the log may hold at all.
+    fn over_the_limit(&self, bytes: u64) -> Option<LogError> {
+        let catalogue = self.catalogue.read().unwrap_or_else(PoisonError::into_inner);
+        // The active one gives its reserved room back.
+        let unused = self.active.capacity - self.active.end;
+        let would_hold = catalogue.bytes().saturating_sub(unused) + bytes;
+        (would_hold > self.limits.most_bytes).then(|| {
+            let held_back = self.held_back.read().unwrap_or_else(PoisonError::into_inner);
+            LogError::AtLimit {
+                limit: self.limits.most_bytes,
+                holder: held_back
+                    .as_ref()
+                    .map(|held| held.by.holder.clone())
+                    .unwrap_or_default(),
+            }
+        })
+    }
+
     /// Drops what the limits do not want and nobody needs.
     fn retain(&mut self) -> Result<(), LogError> {
         let now = self.environment.unix_micros();
         let verdict = {
             let catalogue = self.catalogue.read().unwrap_or_else(PoisonError::into_inner);
-            retention::judge(&catalogue, self.limits, &self.queue.needs(), now)
+            retention::judge(&catalogue, self.limits, &self.queue.needs(), now, Pressure::Limits)
         };
         for _ in 0..verdict.drop {
             if !self.drop_oldest()? {
@@ -224,7 +248,7 @@ impl Writer {
         if let (Some(HeldBack { by, excess }), true) =
             (&verdict.held_back, holder(&held_back) != holder(&verdict.held_back))
         {
-            let Need { holder, from } = by;
+            let Need { holder, from, .. } = by;
             tracing::warn!(
                 holder,
                 from,
@@ -236,16 +260,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Drops the oldest segment if nobody needs it.
+    /// Drops the oldest segment if nobody needs it, or only who can do without.
     fn make_room(&mut self) -> Result<bool, LogError> {
         let nothing = Limits {
+            most_bytes: 0,
             bytes: 0,
             age: Duration::ZERO,
         };
         let needs: Needs = self.queue.needs();
         let verdict = {
             let catalogue = self.catalogue.read().unwrap_or_else(PoisonError::into_inner);
-            retention::judge(&catalogue, nothing, &needs, 0)
+            retention::judge(&catalogue, nothing, &needs, 0, Pressure::NoRoom)
         };
         Ok(verdict.drop > 0 && self.drop_oldest()?)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use grove_recovery_log::{DurableLog, Excess, Need, Options};
+use grove_recovery_log::{DurableLog, Excess, LogError, Need, Options};
 
 use crate::disk::Disk;
 use crate::stage::{append, append_numbered, open, open_with, options, read_numbered};
@@ -27,6 +27,7 @@ fn needs(log: &DurableLog, from: u64) {
     let need = |holder: &str, from| Need {
         holder: holder.into(),
         from,
+        yields: false,
     };
     log.retain(vec![need("db3", from + 40), need("db2", from)]);
 }
@@ -41,6 +42,35 @@ fn nothing_is_dropped_before_needs_are_known() {
     log.retain(Vec::new());
     eventually("nothing was dropped", || log.status().bytes <= 1024);
     assert!(log.status().held_back.is_none());
+}
+
+#[test]
+fn at_its_limit_the_log_refuses_entries_until_some_can_go() {
+    let disk = Disk::default();
+    let mut few = small(1000);
+    few.limits.most_bytes = 4096;
+    let log = open_with(&disk, Arc::default(), &few).unwrap();
+    needs(&log, 30);
+    let refused = (0..1000).find_map(|_| append(&log, "an entry that takes some room").err());
+    let refused = refused.unwrap();
+    assert!(matches!(refused, LogError::AtLimit { limit: 4096, .. }), "{refused}");
+    assert!(log.status().bytes <= 4096, "{:?}", log.status());
+    assert!(log.status().first <= 30);
+    let need = |yields| Need {
+        holder: "db2".into(),
+        from: 30,
+        yields,
+    };
+    // Who can do without gives way now.
+    log.retain(vec![need(true)]);
+    append(&log, "goes in").unwrap();
+    log.retain(vec![need(false)]);
+    for _ in 0..1000 {
+        if append(&log, "an entry that takes some room").is_err() {
+            return;
+        }
+    }
+    panic!("the limit was forgotten");
 }
 
 #[test]

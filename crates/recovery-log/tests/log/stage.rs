@@ -32,6 +32,7 @@ pub fn options(segment_bytes: u64) -> Options {
     Options {
         segment_bytes,
         limits: Limits {
+            most_bytes: u64::MAX,
             bytes: u64::MAX,
             age: Duration::MAX,
         },
