@@ -13,6 +13,7 @@ mod bytes;
 mod commands;
 mod compressed;
 mod cursor;
+mod cut;
 mod drivers;
 mod foreign_keys;
 mod generated;

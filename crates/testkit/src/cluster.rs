@@ -14,6 +14,7 @@ use crate::Random;
 use crate::admin::{self, Member};
 use crate::directory::{TestDirectory, tail};
 use crate::grove::GroveProcess;
+use crate::network::Network;
 use crate::port::Port;
 use crate::trace;
 pub use crate::turn::Weight;
@@ -40,6 +41,8 @@ pub struct ClusterOptions {
     pub user: Vec<String>,
     /// Further accounts, made on each server before Grove starts.
     pub accounts: Vec<Account>,
+    /// Whether there is a network between Grove and each server that a test can cut.
+    pub networks: bool,
 }
 
 /// An account of an application, at the servers and at Grove.
@@ -66,7 +69,14 @@ impl ClusterOptions {
             backends: Vec::new(),
             user: Vec::new(),
             accounts: Vec::new(),
+            networks: false,
         }
+    }
+
+    /// With a network between Grove and each server that can be cut: [`Cluster::network`].
+    pub fn behind_networks(mut self) -> Self {
+        self.networks = true;
+        self
     }
 
     /// For a test with many busy clients. The servers write down every statement, for the case that one answers differently.
@@ -122,6 +132,7 @@ impl ClusterOptions {
 #[derive(Debug)]
 pub struct Cluster {
     grove: Option<GroveProcess>,
+    networks: Vec<Network>,
     sandbox: Sandbox,
     binary: PathBuf,
     admin: Port,
@@ -145,11 +156,23 @@ impl Cluster {
         for server in &sandbox.servers {
             make_accounts(server, &options.accounts).await?;
         }
+        let mut networks = Vec::new();
+        if options.networks {
+            for server in &sandbox.servers {
+                networks.push(
+                    Network::before(server.address())
+                        .await
+                        .context("put a network in between")?,
+                );
+            }
+        }
+        let reached = networks.iter().map(Network::address).collect::<Vec<_>>();
         let admin = Port::reserve()?;
-        let configuration = configuration(&sandbox.servers, admin.number, &options);
+        let configuration = configuration(&sandbox.servers, &reached, admin.number, &options);
         fs::write(directory.path().join("grove.yaml"), configuration).context("write grove.yaml")?;
         let mut cluster = Self {
             grove: None,
+            networks,
             sandbox,
             binary: binary.as_ref().to_owned(),
             admin,
@@ -192,6 +215,14 @@ impl Cluster {
     pub fn server(&self, name: &str) -> anyhow::Result<&Server> {
         let found = self.servers().iter().find(|server| server.name() == name);
         found.with_context(|| format!("no server {name:?}"))
+    }
+
+    /// The network between Grove and the server of this name, if the cluster has such.
+    pub fn network(&self, name: &str) -> anyhow::Result<&Network> {
+        let place = self.servers().iter().position(|server| server.name() == name);
+        place
+            .and_then(|place| self.networks.get(place))
+            .with_context(|| format!("no network before {name:?}"))
     }
 
     /// MariaDB or MySQL.
@@ -380,7 +411,8 @@ pub(crate) fn superuser_of(server: &Server) -> Opts {
     options_of(server.address(), accounts::SUPERUSER, accounts::SUPERUSER_PASSWORD)
 }
 
-fn configuration(servers: &[Server], admin: u16, options: &ClusterOptions) -> String {
+/// Servers are reached at `reached`, by their place, or directly where that ends.
+fn configuration(servers: &[Server], reached: &[SocketAddr], admin: u16, options: &ClusterOptions) -> String {
     let mut yaml = String::from("listen:\n  address: 127.0.0.1:0\n");
     for line in &options.listen {
         yaml.push_str(&format!("  {line}\n"));
@@ -390,7 +422,7 @@ fn configuration(servers: &[Server], admin: u16, options: &ClusterOptions) -> St
         yaml.push_str(&format!(
             "  - name: {}\n    address: {}\n    user: {}\n    password: {}\n",
             server.name(),
-            server.address(),
+            reached.get(place).copied().unwrap_or(server.address()),
             accounts::SUPERUSER,
             accounts::SUPERUSER_PASSWORD
         ));

@@ -58,7 +58,6 @@ async fn begin<W: World>(place: &Place<W>, mut link: Link, neighbour: Peer) -> O
         }) => {
             link.accept_commands(shared.max_packet_len, compression);
             let interrupter = session.interrupter();
-            shared.registry.own(place.id, &user, interrupter.clone());
             Some(Client {
                 shared: Arc::clone(shared),
                 link,

@@ -118,6 +118,8 @@ pub(crate) async fn log_in<W: World>(
         lex_mode,
     );
     let session = opened.await.map_err(session_refused)?;
+    // Before the client knows that it is in: its next connection may kill this one at once.
+    shared.registry.own(id, &account.user, session.interrupter());
     link.send_packet(&first_ok(link.capabilities, &database)).await?;
     Ok(LoggedIn {
         session,
