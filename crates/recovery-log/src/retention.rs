@@ -36,7 +36,8 @@ pub(crate) enum Needs {
 }
 
 impl Needs {
-    fn first(&self, pressure: Pressure) -> Option<Need> {
+    /// Who needs the oldest entries, and from where.
+    pub fn first(&self, pressure: Pressure) -> Option<Need> {
         match self {
             Self::Unknown => Some(Need {
                 holder: "what servers need is not known yet".to_owned(),

@@ -220,13 +220,10 @@ impl Writer {
         let unused = self.active.capacity - self.active.end;
         let would_hold = catalogue.bytes().saturating_sub(unused) + bytes;
         (would_hold > self.limits.most_bytes).then(|| {
-            let held_back = self.held_back.read().unwrap_or_else(PoisonError::into_inner);
+            let need = self.queue.needs().first(Pressure::NoRoom);
             LogError::AtLimit {
                 limit: self.limits.most_bytes,
-                holder: held_back
-                    .as_ref()
-                    .map(|held| held.by.holder.clone())
-                    .unwrap_or_default(),
+                holder: need.map(|need| need.holder).unwrap_or_default(),
             }
         })
     }

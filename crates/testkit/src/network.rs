@@ -67,6 +67,10 @@ async fn connect(client: TcpStream, server: SocketAddr, mut is_cut: watch::Recei
     let Ok(server) = TcpStream::connect(server).await else {
         return;
     };
+    // Both ends set it on theirs; small packets must not wait for acknowledgements here either.
+    if client.set_nodelay(true).and(server.set_nodelay(true)).is_err() {
+        return;
+    }
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     // One direction that ends closes both: neither side of this protocol closes only its half.
