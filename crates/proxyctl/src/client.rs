@@ -1,8 +1,9 @@
 //! Requests to Grove's admin address, one connection each.
 
+use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
@@ -26,11 +27,34 @@ const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 const EXCERPT_CHARS: usize = 200;
 
 const WAYS_TO_NAME_IT: &str =
-    "name Grove's admin.address with --admin HOST:PORT or in the environment variable GROVE_ADMIN";
+    "name Grove's admin.address with --admin HOST:PORT or in the environment variable PROXYCTL_ADMIN";
 
 /// A Grove at its admin address. Nothing is connected between requests.
 pub(crate) struct Client {
     admin: String,
+}
+
+/// No Grove answers at the admin address, or something else than Grove does.
+#[derive(Debug)]
+pub(crate) struct Unreachable(String);
+
+impl Display for Unreachable {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<anyhow::Error> for Unreachable {
+    fn from(error: anyhow::Error) -> Self {
+        Self(format!("{error:#}"))
+    }
+}
+
+/// The answer of `GET /health`.
+#[derive(Deserialize)]
+pub(crate) struct Health {
+    /// `ok` while clients can be served, else what is wrong.
+    pub(crate) status: String,
 }
 
 /// What Grove says to a command.
@@ -39,8 +63,10 @@ pub(crate) enum Reply {
     Accepted(String),
     /// A server is not configured.
     UnknownServer(String),
-    /// It cannot be done.
+    /// It is not possible now.
     Refused(String),
+    /// The request is not one that this Grove understands.
+    Rejected(String),
 }
 
 impl Client {
@@ -49,17 +75,23 @@ impl Client {
     }
 
     /// The servers, and Grove's text about them.
-    pub(crate) async fn servers(&self) -> anyhow::Result<(Vec<Server>, String)> {
+    pub(crate) async fn servers(&self) -> Result<(Vec<Server>, String), Unreachable> {
         let (status, text) = self.ask(Method::GET, "/servers", Bytes::new()).await?;
         if status != StatusCode::OK {
-            bail!(self.not_understood(status, &text));
+            return Err(self.not_understood(status, &text));
         }
-        let servers = serde_json::from_str(&text).map_err(|_| anyhow!(self.not_understood(status, &text)))?;
+        let servers = serde_json::from_str(&text).map_err(|_| self.not_understood(status, &text))?;
         Ok((servers, text))
     }
 
+    /// Whether clients can be served. The status code says it too, for load balancers; here the words count.
+    pub(crate) async fn health(&self) -> Result<Health, Unreachable> {
+        let (status, text) = self.ask(Method::GET, "/health", Bytes::new()).await?;
+        serde_json::from_str(&text).map_err(|_| self.not_understood(status, &text))
+    }
+
     /// Posts a command for one server.
-    pub(crate) async fn command(&self, server: &str, verb: &str, options: &Value) -> anyhow::Result<Reply> {
+    pub(crate) async fn command(&self, server: &str, verb: &str, options: &Value) -> Result<Reply, Unreachable> {
         #[derive(Deserialize)]
         struct Accepted {
             next: String,
@@ -77,9 +109,12 @@ impl Client {
             StatusCode::NOT_FOUND => {
                 serde_json::from_str(&text).map(|Refused { error }| Reply::UnknownServer(printable(&error)))
             }
-            _ => serde_json::from_str(&text).map(|Refused { error }| Reply::Refused(printable(&error))),
+            StatusCode::CONFLICT => {
+                serde_json::from_str(&text).map(|Refused { error }| Reply::Refused(printable(&error)))
+            }
+            _ => serde_json::from_str(&text).map(|Refused { error }| Reply::Rejected(printable(&error))),
         };
-        reply.map_err(|_| anyhow!(self.not_understood(status, &text)))
+        reply.map_err(|_| self.not_understood(status, &text))
     }
 
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<(StatusCode, String)> {
@@ -102,10 +137,12 @@ impl Client {
             .with_context(|| format!("{} does not answer as Grove does; {WAYS_TO_NAME_IT}", self.admin))
     }
 
-    fn not_understood(&self, status: StatusCode, text: &str) -> String {
+    fn not_understood(&self, status: StatusCode, text: &str) -> Unreachable {
         let excerpt: String = printable(text).chars().take(EXCERPT_CHARS).collect();
         let admin = &self.admin;
-        format!("{admin} does not answer as Grove does: {status} {excerpt}; {WAYS_TO_NAME_IT}")
+        Unreachable(format!(
+            "{admin} does not answer as Grove does: {status} {excerpt}; {WAYS_TO_NAME_IT}"
+        ))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `proxyctl disable`, `enable` and `rebuild`: one command for one server.
+//! `proxyctl backend disable`, `enable` and `rebuild`: one command for one server.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Disable, Enable, Rebuild, Wait};
 use crate::client::{Client, Reply};
-use crate::server::{Server, printable};
+use crate::server::{Server, named, names};
 use crate::wait::{self, Wanted};
 use crate::{Failure, say};
 
@@ -68,8 +68,9 @@ impl Order<'_> {
     async fn give(&self, client: &Client, before: &[Server], body: &Value, wait: &Wait) -> Result<(), Failure> {
         match client.command(self.name, self.verb, body).await? {
             Reply::Accepted(next) => say(&format!("{next}\n"))?,
-            Reply::Refused(error) => return Err(anyhow!(error).into()),
-            Reply::UnknownServer(error) => return Err(anyhow!("{error}; {}", names(before)).into()),
+            Reply::Rejected(error) => return Err(anyhow!(error).into()),
+            Reply::Refused(error) => return Err(Failure::Refused(error)),
+            Reply::UnknownServer(error) => return Err(Failure::NoSuchBackend(format!("{error}; {}", names(before)))),
         }
         match before.iter().find(|server| server.name == self.name) {
             Some(before) if wait.wait => wait::wait(client, before, self.wanted, wait.timeout()).await,
@@ -82,16 +83,9 @@ impl Order<'_> {
 async fn known<const N: usize>(client: &Client, wanted: [Option<&String>; N]) -> Result<Vec<Server>, Failure> {
     let (servers, _) = client.servers().await?;
     for name in wanted.into_iter().flatten() {
-        if servers.iter().all(|server| server.name != *name) {
-            return Err(anyhow!("no server is named `{name}`; {}", names(&servers)).into());
-        }
+        named(&servers, name)?;
     }
     Ok(servers)
-}
-
-fn names(servers: &[Server]) -> String {
-    let names: Vec<_> = servers.iter().map(|server| printable(&server.name)).collect();
-    format!("the servers are {}", names.join(", "))
 }
 
 fn confirm(name: &str) -> Result<(), Failure> {

@@ -1,11 +1,10 @@
-//! `proxyctl servers`: the servers once, or whenever they change.
+//! `proxyctl backend list`: the servers once, or whenever they change.
 
-use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use crate::arguments::Servers;
-use crate::client::Client;
+use crate::arguments::{List, Output};
+use crate::client::{Client, Unreachable};
 use crate::table::{Style, table};
 use crate::{Failure, age, complain, say};
 
@@ -13,7 +12,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// Prints the servers; with `--watch`, until Ctrl-C.
-pub(crate) async fn servers(client: &Client, options: &Servers) -> Result<(), Failure> {
+pub(crate) async fn list(client: &Client, options: &List) -> Result<(), Failure> {
     if !options.watch {
         return say(&render(client, options).await?.text);
     }
@@ -29,18 +28,18 @@ struct Rendered {
     source: String,
 }
 
-async fn render(client: &Client, options: &Servers) -> Result<Rendered, anyhow::Error> {
+async fn render(client: &Client, options: &List) -> Result<Rendered, Unreachable> {
     let (servers, source) = client.servers().await?;
-    let text = match options.json {
-        true => format!("{source}\n"),
-        false => table(&servers, age::now(), style()),
+    let text = match options.output {
+        Output::Json => format!("{source}\n"),
+        Output::Table => table(&servers, age::now(), Style::of_output()),
     };
     Ok(Rendered { text, source })
 }
 
 /// A Grove that is not there at the beginning is an error; later it may be restarted, and is waited for.
-async fn watch(client: &Client, options: &Servers) -> Result<(), Failure> {
-    let redraw = io::stdout().is_terminal() && !options.json;
+async fn watch(client: &Client, options: &List) -> Result<(), Failure> {
+    let redraw = io::stdout().is_terminal() && options.output == Output::Table;
     let mut shown = render(client, options).await?;
     let mut trouble = String::new();
     say(&format!("{}{}", if redraw { CLEAR } else { "" }, shown.text))?;
@@ -50,29 +49,23 @@ async fn watch(client: &Client, options: &Servers) -> Result<(), Failure> {
             Ok(now) if redraw => say(&format!("{CLEAR}{}", now.text))?,
             Ok(now) => {
                 if now.source != shown.source || !trouble.is_empty() {
-                    // A blank line between tables.
-                    say(&format!("{}{}", if options.json { "" } else { "\n" }, now.text))?;
+                    let gap = match options.output {
+                        Output::Table => "\n",
+                        Output::Json => "",
+                    };
+                    say(&format!("{gap}{}", now.text))?;
                     shown = now;
                 }
                 trouble.clear();
             }
-            Err(error) if redraw => say(&format!("{CLEAR}{error:#}\n"))?,
+            Err(error) if redraw => say(&format!("{CLEAR}{error}\n"))?,
             Err(error) => {
-                let error = format!("{error:#}");
+                let error = error.to_string();
                 if error != trouble {
                     complain(&error);
                 }
                 trouble = error;
             }
         }
-    }
-}
-
-/// NO_COLOR counts when it is not empty, as <https://no-color.org> has it.
-fn style() -> Style {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| value != OsStr::new(""));
-    match io::stdout().is_terminal() && !refused {
-        true => Style::Coloured,
-        false => Style::Plain,
     }
 }

@@ -1,8 +1,8 @@
 //! `proxyctl`: what an operator asks of a running Grove, through its HTTP API.
 //!
-//! Exit codes are a promise to scripts: 0 when it is done, 1 when it was refused or failed, 2 when the command line has
-//! errors. Results go to standard output, everything else to standard error. Deliberately absent: any decision. Grove
-//! says what is possible; here its answers are shown and waited for.
+//! Exit codes are a promise to scripts: [`Failure`] lists them. Results go to standard output, everything else to
+//! standard error. Deliberately absent: any decision. Grove says what is possible; here its answers are shown and
+//! waited for.
 
 mod age;
 mod arguments;
@@ -10,6 +10,8 @@ mod client;
 mod command;
 mod list;
 mod server;
+mod show;
+mod status;
 mod table;
 mod wait;
 
@@ -19,18 +21,28 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use arguments::{Action, Arguments};
-use client::Client;
+use arguments::{Action, Arguments, Backend};
+use client::{Client, Unreachable};
 
 /// Why a command did not end well; the exit code follows from it.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The command line asks for what cannot be meant: exit code 2.
     CommandLine(String),
-    /// Grove refused, or something failed: exit code 1.
+    /// Something failed that has no code of its own: exit code 1.
     Failed(anyhow::Error),
+    /// Standard output has said what is wrong: exit code 1 without more words.
+    Told,
     /// Nobody reads standard output any more, as after `| head`: exit code 1 without words.
     Unread,
+    /// No backend has the name: exit code 3.
+    NoSuchBackend(String),
+    /// It is not possible now, says Grove: exit code 4.
+    Refused(String),
+    /// `--timeout` has passed: exit code 5.
+    TimedOut(String),
+    /// No Grove answers at the admin address: exit code 8.
+    Unreachable(Unreachable),
 }
 
 impl From<anyhow::Error> for Failure {
@@ -39,15 +51,25 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+impl From<Unreachable> for Failure {
+    fn from(error: Unreachable) -> Self {
+        Self::Unreachable(error)
+    }
+}
+
 fn main() -> ExitCode {
     let (text, code) = match run(Arguments::parse()) {
         Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Unread) => return ExitCode::FAILURE,
-        Err(Failure::CommandLine(text)) => (text, ExitCode::from(2)),
-        Err(Failure::Failed(error)) => (format!("{error:#}"), ExitCode::FAILURE),
+        Err(Failure::Told | Failure::Unread) => return ExitCode::FAILURE,
+        Err(Failure::Failed(error)) => (format!("{error:#}"), 1),
+        Err(Failure::CommandLine(text)) => (text, 2),
+        Err(Failure::NoSuchBackend(text)) => (text, 3),
+        Err(Failure::Refused(text)) => (text, 4),
+        Err(Failure::TimedOut(text)) => (text, 5),
+        Err(Failure::Unreachable(error)) => (error.to_string(), 8),
     };
     complain(&text);
-    code
+    ExitCode::from(code)
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -57,12 +79,16 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    match arguments.action {
-        Action::Servers(options) => runtime.block_on(list::servers(&client, &options)),
-        Action::Disable(options) => runtime.block_on(command::disable(&client, options)),
-        Action::Enable(options) => runtime.block_on(command::enable(&client, options)),
-        Action::Rebuild(options) => runtime.block_on(command::rebuild(&client, options)),
-    }
+    runtime.block_on(async {
+        match arguments.action {
+            Action::Status => status::status(&client).await,
+            Action::Backend(Backend::List(options)) => list::list(&client, &options).await,
+            Action::Backend(Backend::Show(options)) => show::show(&client, &options).await,
+            Action::Backend(Backend::Disable(options)) => command::disable(&client, options).await,
+            Action::Backend(Backend::Enable(options)) => command::enable(&client, options).await,
+            Action::Backend(Backend::Rebuild(options)) => command::rebuild(&client, options).await,
+        }
+    })
 }
 
 /// Writes to standard output at once, also when it is a file or a pipe. `println!` would panic after `| head`.

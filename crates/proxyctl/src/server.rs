@@ -4,6 +4,8 @@
 
 use serde::Deserialize;
 
+use crate::Failure;
+
 /// A server's status.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Server {
@@ -29,6 +31,18 @@ impl Server {
             false => format!("{}: {reason}", self.state),
         }
     }
+}
+
+/// Where the server of this name is among them. If it is not, the failure says which names there are.
+pub(crate) fn named(servers: &[Server], name: &str) -> Result<usize, Failure> {
+    let index = servers.iter().position(|server| server.name == name);
+    index.ok_or_else(|| Failure::NoSuchBackend(format!("no backend is named `{name}`; {}", names(servers))))
+}
+
+/// `the backends are db1, db2`.
+pub(crate) fn names(servers: &[Server]) -> String {
+    let names: Vec<_> = servers.iter().map(|server| printable(&server.name)).collect();
+    format!("the backends are {}", names.join(", "))
 }
 
 /// Text in one line, and without sequences that a terminal obeys: a reason may quote what a server answered.

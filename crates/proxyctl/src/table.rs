@@ -1,6 +1,9 @@
-//! The table of `proxyctl servers`.
+//! The tables of `proxyctl backend list` and `proxyctl backend show`.
 //!
 //! Cells that have no value show `-`, so that every line has as many words before its reason.
+
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal as _};
 
 use crate::age;
 use crate::server::{Server, printable};
@@ -18,6 +21,17 @@ const RESET: &str = "\x1b[0m";
 pub(crate) enum Style {
     Plain,
     Coloured,
+}
+
+impl Style {
+    /// What suits standard output. NO_COLOR counts when it is not empty, as <https://no-color.org> has it.
+    pub(crate) fn of_output() -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| value != OsStr::new(""));
+        match io::stdout().is_terminal() && !refused {
+            true => Self::Coloured,
+            false => Self::Plain,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -38,6 +52,7 @@ const COLUMNS: [(&str, Align); 9] = [
     ("REASON", Align::Left),
 ];
 const STATE: usize = 1;
+const SINCE: usize = 3;
 
 /// One line for the columns' names and one for each server. `now` is in seconds since 1970-01-01.
 pub(crate) fn table(servers: &[Server], now: u64, style: Style) -> String {
@@ -52,6 +67,23 @@ pub(crate) fn table(servers: &[Server], now: u64, style: Style) -> String {
     let mut text = line(&head, &widths, Style::Plain);
     for row in &rows {
         text.push_str(&line(row, &widths, style));
+    }
+    text
+}
+
+/// One line for each field: the columns of [`table`], and the time itself beside its age.
+pub(crate) fn fields(server: &Server, now: u64, style: Style) -> String {
+    let mut values = cells(server, now);
+    values[SINCE] = match values[SINCE].as_str() {
+        NO_VALUE => printable(&server.since),
+        age => format!("{} ({age} ago)", printable(&server.since)),
+    };
+    let width = COLUMNS.iter().map(|(title, _)| title.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (index, (value, (title, _))) in values.iter().zip(COLUMNS).enumerate() {
+        let line = format!("{title:width$}{GAP}{}", coloured(value, index, style));
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
     text
 }
@@ -85,10 +117,7 @@ fn line(row: &[String; COLUMNS.len()], widths: &[usize; COLUMNS.len()], style: S
             line.push_str(GAP);
         }
         let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
-        let cell = match style {
-            Style::Coloured if index == STATE => format!("{}{cell}{RESET}", colour(cell)),
-            _ => cell.clone(),
-        };
+        let cell = coloured(cell, index, style);
         match align {
             Align::Left => line.extend([cell, padding]),
             Align::Right => line.extend([padding, cell]),
@@ -97,6 +126,13 @@ fn line(row: &[String; COLUMNS.len()], widths: &[usize; COLUMNS.len()], style: S
     line.truncate(line.trim_end().len());
     line.push('\n');
     line
+}
+
+fn coloured(cell: &str, index: usize, style: Style) -> String {
+    match style {
+        Style::Coloured if index == STATE => format!("{}{cell}{RESET}", colour(cell)),
+        _ => cell.to_owned(),
+    }
 }
 
 fn colour(state: &str) -> &'static str {
@@ -165,6 +201,25 @@ db3         failed     -        0s         -      -    -         0
             plain = plain.replace(code, "");
         }
         assert_eq!(plain, table(&three(), NOW, Style::Plain));
+    }
+
+    #[test]
+    fn one_server_has_a_line_for_each_field() {
+        let expected = "\
+NAME      database-2
+STATE     replaying
+ROLE      -
+SINCE     2023-11-14T22:13:20.123Z (3m12s ago)
+POSITION  1200000
+LAG       34567
+ETA       5s
+SESSIONS  0
+REASON    executes what it has missed
+";
+        assert_eq!(fields(&three()[1], NOW, Style::Plain), expected);
+        let coloured = fields(&three()[2], NOW, Style::Coloured);
+        assert!(coloured.contains("STATE     \x1b[31mfailed\x1b[0m\n"), "{coloured}");
+        assert!(coloured.ends_with("\nREASON\n"), "{coloured}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use tokio::time::Instant;
 
 use crate::client::Client;
@@ -59,7 +59,8 @@ pub(crate) async fn wait(
         Err(_) => {
             let (server, seconds) = (&progress.last, limit.as_secs());
             let (name, state, summary) = (&server.name, wanted.state(), server.summary());
-            Err(anyhow!("{name} is not {state} after {seconds} s, but {summary}").into())
+            let text = format!("{name} is not {state} after {seconds} s, but {summary}");
+            Err(Failure::TimedOut(text))
         }
     }
 }
@@ -71,7 +72,9 @@ async fn follow(client: &Client, progress: &mut Progress) -> Result<(), Failure>
             Ok((servers, _)) => {
                 answered = Instant::now();
                 let named = servers.into_iter().find(|server| server.name == progress.last.name);
-                let server = named.context("Grove does not know the server any more")?;
+                let forgotten =
+                    || Failure::NoSuchBackend(format!("Grove does not know {} any more", progress.last.name));
+                let server = named.ok_or_else(forgotten)?;
                 let (change, verdict) = progress.see(server, answered);
                 let (name, summary) = (&progress.last.name, progress.last.summary());
                 if change == Change::New {

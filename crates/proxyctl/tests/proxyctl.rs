@@ -113,7 +113,7 @@ impl Grove {
 /// The program, which has the address from its environment, and no terminal.
 fn program(admin: &str, arguments: &[&str]) -> Process {
     let mut program = Process::new(env!("CARGO_BIN_EXE_proxyctl"));
-    program.args(arguments).env("GROVE_ADMIN", admin).kill_on_drop(true);
+    program.args(arguments).env("PROXYCTL_ADMIN", admin).kill_on_drop(true);
     program.stdin(Stdio::null());
     program
 }
@@ -147,24 +147,78 @@ db 3  joining  -        0s        70    0    -         2
 ";
 
 #[tokio::test]
-async fn servers_are_a_table_or_groves_json() {
+async fn backends_are_a_table_or_groves_json() {
     let grove = Grove::start(MemberState::Failed, "does not answer").await;
-    assert_eq!(grove.run(&["servers"]).await, (0, TABLE.to_owned(), String::new()));
+    assert_eq!(
+        grove.run(&["backend", "list"]).await,
+        (0, TABLE.to_owned(), String::new())
+    );
 
-    let (code, json, _) = grove.run(&["servers", "--json"]).await;
+    let (code, json, _) = grove.run(&["backend", "list", "-o", "json"]).await;
     let servers: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &servers[1]["state"]), (0, &"failed".into()));
     assert_eq!(json.lines().count(), 1);
 
     let admin = format!("http://{}/", grove.admin);
-    let (code, table, _) = run("127.0.0.1:1", &["--admin", &admin, "servers"]).await;
-    assert_eq!((code, table.as_str()), (0, TABLE), "the option goes before GROVE_ADMIN");
+    let (code, table, _) = run("127.0.0.1:1", &["--admin", &admin, "backend", "list"]).await;
+    assert_eq!(
+        (code, table.as_str()),
+        (0, TABLE),
+        "the option goes before PROXYCTL_ADMIN"
+    );
+}
+
+#[tokio::test]
+async fn one_backend_is_shown_with_all_its_fields() {
+    let grove = Grove::start(MemberState::Failed, "does not answer").await;
+    let expected = "\
+NAME      db2
+STATE     failed
+ROLE      -
+SINCE     2096-10-02T07:06:40.000Z (0s ago)
+POSITION  70
+LAG       0
+ETA       -
+SESSIONS  2
+REASON    does not answer
+";
+    let shown = grove.run(&["backend", "show", "db2"]).await;
+    assert_eq!(shown, (0, expected.to_owned(), String::new()));
+
+    let (_, list, _) = grove.run(&["backend", "list", "-o", "json"]).await;
+    let (code, json, _) = grove.run(&["backend", "show", "db2", "-o", "json"]).await;
+    assert_eq!((code, json.lines().count()), (0, 1));
+    assert!(json.starts_with(r#"{"name":"db2","state":"failed""#), "{json}");
+    assert!(list.contains(json.trim_end()), "{json} is not as in {list}");
+}
+
+#[tokio::test]
+async fn status_is_well_while_every_backend_is_online_or_disabled() {
+    let grove = Grove::start(MemberState::Failed, "does not answer").await;
+    let told = |code: i32, text: &str| (code, text.to_owned(), String::new());
+    let wrong = "not ok: 1 of 3 backends online\ndb2 failed: does not answer\ndb 3 joining\n";
+    assert_eq!(grove.run(&["status"]).await, told(1, wrong));
+
+    grove.members.lock().statuses[1].state = MemberState::Online;
+    grove.members.lock().statuses[2].state = MemberState::Disabled;
+    let disabled = told(0, "ok: 2 of 3 backends online, 1 disabled\n");
+    assert_eq!(grove.run(&["status"]).await, disabled);
+    grove.members.lock().statuses[2].state = MemberState::Online;
+    assert_eq!(grove.run(&["status"]).await, told(0, "ok: 3 of 3 backends online\n"));
+
+    for status in &mut grove.members.lock().statuses {
+        status.state = MemberState::Disabled;
+    }
+    let (code, output, _) = grove.run(&["status"]).await;
+    let beginning = "not ok: 0 of 3 backends online, 3 disabled\nGrove says: no server is online\n";
+    assert!(code == 1 && output.starts_with(beginning), "{code} {output}");
+    assert_eq!(run("127.0.0.1:1", &["status"]).await.0, 8);
 }
 
 #[tokio::test]
 async fn watching_without_a_terminal_prints_what_changed() {
     let grove = Grove::start(MemberState::Failed, "does not answer").await;
-    let (mut child, mut output) = watched(&grove.admin.to_string(), &["servers", "--watch"]);
+    let (mut child, mut output) = watched(&grove.admin.to_string(), &["backend", "list", "--watch"]);
     for expected in TABLE.lines() {
         assert_eq!(line(&mut output).await.trim_end(), expected);
     }
@@ -182,7 +236,7 @@ async fn watching_without_a_terminal_prints_what_changed() {
 #[tokio::test]
 async fn a_reader_that_goes_away_ends_it_without_a_panic() {
     let grove = Grove::start(MemberState::Failed, "does not answer").await;
-    let mut program = program(&grove.admin.to_string(), &["servers", "--watch", "--json"]);
+    let mut program = program(&grove.admin.to_string(), &["backend", "list", "--watch", "-o", "json"]);
     let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     line(&mut output).await;
@@ -199,11 +253,11 @@ async fn commands_are_sent_with_their_options() {
     let grove = Grove::start(MemberState::Online, "").await;
     let told = (0, "db2 does as it is told\n".to_owned(), String::new());
     for arguments in [
-        &["disable", "db2", "--reason", "new \"disk\""][..],
-        &["disable", "db2"],
-        &["enable", "db2"],
-        &["rebuild", "db2", "--yes", "--from", "db1"],
-        &["rebuild", "--yes", "db2"],
+        &["backend", "disable", "db2", "--reason", "new \"disk\""][..],
+        &["backend", "disable", "db2"],
+        &["backend", "enable", "db2"],
+        &["backend", "rebuild", "db2", "--yes", "--from", "db1"],
+        &["backend", "rebuild", "--yes", "db2"],
     ] {
         assert_eq!(grove.run(arguments).await, told, "{arguments:?}");
     }
@@ -236,7 +290,7 @@ async fn waiting_shows_each_change_until_the_state_is_reached() {
     let told = "db2 does as it is told\n";
     let output = format!("{told}db2 draining: new disk\ndb2 disabled: new disk\n");
     assert_eq!(
-        grove.run(&["disable", "db2", "--wait"]).await,
+        grove.run(&["backend", "disable", "db2", "--wait"]).await,
         (0, output, String::new())
     );
 
@@ -248,7 +302,7 @@ async fn waiting_shows_each_change_until_the_state_is_reached() {
     // The first status is asked for before the command.
     let output = format!("{told}db2 replaying: executes what it has missed\ndb2 online\n");
     assert_eq!(
-        grove.run(&["enable", "db2", "--wait"]).await,
+        grove.run(&["backend", "enable", "db2", "--wait"]).await,
         (0, output, String::new())
     );
 }
@@ -261,13 +315,15 @@ async fn waiting_ends_with_the_reason_when_it_cannot_be_reached() {
         (MemberState::Rebuilding, "copies from db1"),
         (MemberState::Diverged, "entry 9 differs"),
     ]);
-    let (code, output, errors) = grove.run(&["rebuild", "db2", "--yes", "--wait"]).await;
+    let (code, output, errors) = grove.run(&["backend", "rebuild", "db2", "--yes", "--wait"]).await;
     let expected = "db2 does as it is told\ndb2 rebuilding: copies from db1\ndb2 diverged: entry 9 differs\n";
     assert_eq!((code, output.as_str()), (1, expected));
     assert_eq!(errors, "proxyctl: db2 is diverged: entry 9 differs\n");
 
-    let (code, _, errors) = grove.run(&["enable", "db2", "--wait", "--timeout", "1"]).await;
-    assert_eq!(code, 1);
+    let (code, _, errors) = grove
+        .run(&["backend", "enable", "db2", "--wait", "--timeout", "1"])
+        .await;
+    assert_eq!(code, 5);
     assert_eq!(
         errors,
         "proxyctl: db2 is not online after 1 s, but diverged: entry 9 differs\n"
@@ -277,35 +333,44 @@ async fn waiting_ends_with_the_reason_when_it_cannot_be_reached() {
 #[tokio::test]
 async fn refusals_are_told() {
     let grove = Grove::start(MemberState::Failed, "").await;
-    let refused = |why: &str| (1, String::new(), format!("proxyctl: {why}\n"));
-    let unknown = refused("no server is named `db9`; the servers are db1, db2, db 3");
-    assert_eq!(grove.run(&["enable", "db9"]).await, unknown);
-    assert_eq!(grove.run(&["rebuild", "db2", "--from", "db9", "--yes"]).await, unknown);
+    let refused = |code: i32, why: &str| (code, String::new(), format!("proxyctl: {why}\n"));
+    let unknown = refused(3, "no backend is named `db9`; the backends are db1, db2, db 3");
+    assert_eq!(grove.run(&["backend", "show", "db9"]).await, unknown);
+    assert_eq!(grove.run(&["backend", "enable", "db9"]).await, unknown);
+    assert_eq!(
+        grove
+            .run(&["backend", "rebuild", "db2", "--from", "db9", "--yes"])
+            .await,
+        unknown
+    );
     assert!(grove.commands().is_empty());
 
-    let forgotten = refused("no server is named db 3; the servers are db1, db2, db 3");
-    assert_eq!(grove.run(&["enable", "db 3"]).await, forgotten);
-    let last = refused("db1 is the last online server");
-    assert_eq!(grove.run(&["disable", "db1", "--wait"]).await, last);
+    let forgotten = refused(3, "no server is named db 3; the backends are db1, db2, db 3");
+    assert_eq!(grove.run(&["backend", "enable", "db 3"]).await, forgotten);
+    let last = refused(4, "db1 is the last online server");
+    assert_eq!(grove.run(&["backend", "disable", "db1", "--wait"]).await, last);
 }
 
 #[tokio::test]
 async fn a_wrong_command_line_reaches_nobody() {
     let grove = Grove::start(MemberState::Failed, "").await;
     for (arguments, expected) in [
-        (&["rebuild", "db2"][..], "say --yes"),
-        (&["restart", "db2"], "restart"),
-        (&["enable"], "<NAME>"),
-        (&["enable", "db2", "--timeout", "3"], "--wait"),
-        (&["--admin", "nowhere", "servers"], "HOST:PORT"),
+        (&["backend", "rebuild", "db2"][..], "say --yes"),
+        (&["backend", "restart", "db2"], "restart"),
+        (&["backend", "enable"], "<NAME>"),
+        (&["backend"], "Usage"),
+        (&["backend", "list", "-o", "yaml"], "table, json"),
+        (&["enable", "db2"], "enable"),
+        (&["backend", "enable", "db2", "--timeout", "3"], "--wait"),
+        (&["--admin", "nowhere", "backend", "list"], "HOST:PORT"),
     ] {
         let (code, _, errors) = grove.run(arguments).await;
         assert_eq!(code, 2, "{arguments:?}: {errors}");
         assert!(errors.contains(expected), "{arguments:?}: {errors}");
     }
-    let (code, _, errors) = run("nowhere", &["servers"]).await;
+    let (code, _, errors) = run("nowhere", &["backend", "list"]).await;
     assert_eq!(code, 2, "{errors}");
-    assert!(errors.contains("GROVE_ADMIN is `nowhere`"), "{errors}");
+    assert!(errors.contains("PROXYCTL_ADMIN is `nowhere`"), "{errors}");
     assert!(grove.commands().is_empty());
 }
 
@@ -325,22 +390,22 @@ async fn an_address_without_grove_is_named_with_the_ways_to_change_it() {
         }
     });
     for expected in ["404 Not Found hello", "does not answer as Grove does"] {
-        let (code, _, errors) = run(&admin, &["servers"]).await;
-        assert_eq!(code, 1);
-        for part in [expected, &admin, "--admin HOST:PORT", "GROVE_ADMIN"] {
+        let (code, _, errors) = run(&admin, &["backend", "list"]).await;
+        assert_eq!(code, 8);
+        for part in [expected, &admin, "--admin HOST:PORT", "PROXYCTL_ADMIN"] {
             assert!(errors.contains(part), "{errors}");
         }
     }
     other.await.unwrap();
     // The listener is gone with its task.
-    let (code, _, errors) = run(&admin, &["disable", "db1"]).await;
-    assert_eq!(code, 1);
+    let (code, _, errors) = run(&admin, &["backend", "disable", "db1"]).await;
+    assert_eq!(code, 8);
     for part in [
         "cannot reach Grove at",
         &admin,
         "refused",
         "--admin HOST:PORT",
-        "GROVE_ADMIN",
+        "PROXYCTL_ADMIN",
     ] {
         assert!(errors.contains(part), "{errors}");
     }
