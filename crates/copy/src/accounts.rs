@@ -5,8 +5,14 @@ use grove_engine::io::{CopyError, Leg};
 use crate::connection::{Connection, refused, text};
 use crate::literal::name;
 
-/// Accounts that belong to the server.
-const RESERVED: [&str; 4] = ["mysql.sys", "mysql.session", "mysql.infoschema", "mariadb.sys"];
+/// Accounts that belong to the server, or to its installation on one machine.
+const RESERVED: [&str; 5] = [
+    "mysql.sys",
+    "mysql.session",
+    "mysql.infoschema",
+    "mariadb.sys",
+    "debian-sys-maint",
+];
 /// MariaDB's role that everybody has. It is always there.
 const PUBLIC: &str = "PUBLIC";
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use grove_engine::io::{CopyError, Discard, Leg, LegError, ReplySink};
 use grove_wire::{ErrPacket, ReplyShape};
 
-use crate::CHANGED;
+use crate::PASSING;
 use crate::rows::Frames;
 
 /// Answers to Grove's own questions are definitions and lists of them.
@@ -85,7 +85,7 @@ pub(crate) fn refused(sql: &[u8], err: &ErrPacket) -> CopyError {
     let statement: String = String::from_utf8_lossy(sql).chars().take(200).collect();
     let message = String::from_utf8_lossy(&err.message);
     let reason = format!("error {}: {message}, on: {statement}", err.code);
-    match CHANGED.contains(&err.code) {
+    match PASSING.contains(&err.code) {
         true => CopyError::Changed(reason),
         false => CopyError::Unsuitable(reason),
     }

@@ -27,8 +27,10 @@ use futures_util::future::try_join_all;
 use grove_engine::io::{Copier, CopyError, CopyProgress, Leg};
 use survey::Survey;
 
-/// Error codes that say that a table is not any more what it was at the snapshot: ER_NO_SUCH_TABLE, ER_TABLE_DEF_CHANGED, ER_BAD_FIELD_ERROR.
-const CHANGED: [u16; 3] = [1146, 1412, 1054];
+/// Errors after which another attempt may succeed. A table is not any more what it was at the snapshot: ER_NO_SUCH_TABLE, ER_TABLE_DEF_CHANGED,
+/// ER_BAD_FIELD_ERROR. Something was in the way: ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK. The server goes, or somebody has ended the connection:
+/// ER_SERVER_SHUTDOWN, ER_QUERY_INTERRUPTED, MariaDB's ER_CONNECTION_KILLED.
+const PASSING: [u16; 8] = [1146, 1412, 1054, 1205, 1213, 1053, 1317, 1927];
 
 /// A copy from one server to another.
 pub struct LogicalCopy<L: Leg> {
@@ -74,7 +76,9 @@ impl<L: Leg> Copier for LogicalCopy<L> {
         };
         let survey = Survey::read(first_from, sequences).await?;
         if !is_unchanged() {
-            return Err(CopyError::Changed("while all of them were read".into()));
+            return Err(CopyError::Changed(
+                "a definition changed while all of them were read".into(),
+            ));
         }
         make::empty(first_into).await?;
         make::tables(first_into, &survey).await?;

@@ -164,8 +164,8 @@ pub enum CopyError {
     /// A connection broke on the way.
     #[error("{0}")]
     Lost(#[from] LegError),
-    /// What was to be copied has changed since the instant of the copy; another attempt may succeed.
-    #[error("a definition changed while it was copied: {0}")]
+    /// What was to be copied has changed since the instant of the copy, or something was in the way; another attempt may succeed.
+    #[error("it was disturbed: {0}")]
     Changed(String),
     /// Somebody has to change something first.
     #[error("{0}")]
