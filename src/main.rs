@@ -10,8 +10,8 @@
 
 mod commands;
 mod descriptors;
-mod disabled;
 mod logging;
+mod memory;
 mod recovery_log;
 mod signals;
 mod startup;

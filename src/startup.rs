@@ -3,26 +3,27 @@
 //! This is the one place that knows both the configuration's types and the engine's. How long servers are waited for is
 //! the engine's matter: [`Group::form`] says for each one why it waits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use grove_backend::MysqlServers;
 use grove_config::{Backend, Config, Credential};
-use grove_engine::{Accounts, Group, MemberSpec, Settings};
+use grove_engine::{Accounts, Group, MemberSpec, Remembered, Settings};
 use grove_recovery_log::OrderedLog;
 use grove_telemetry::Metrics;
 
 use crate::world::Reality;
 
-/// Forms the group of the servers that answer in time, with its writes in this log, without those that operators have disabled. Fails when none does.
+/// Forms the group of the servers that answer in time, with its writes in this log, without those that are remembered as disabled or as holding something else. Fails when none does.
 pub async fn form_group(
     config: &Config,
     log: Arc<dyn OrderedLog>,
-    disabled: &[(String, String)],
+    memory: &BTreeMap<String, Remembered>,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<Arc<Group<Reality>>> {
     let servers = MysqlServers::new(&config.backends, &config.timeouts)?;
-    let specs = config.backends.iter().map(|backend| spec(backend, disabled)).collect();
+    let specs = config.backends.iter().map(|backend| spec(backend, memory)).collect();
     let world = Reality::new(servers);
     let accounts = Accounts::default();
     for user in &config.users {
@@ -35,12 +36,11 @@ pub async fn form_group(
         .context("the group of servers cannot be formed")
 }
 
-fn spec(backend: &Backend, disabled: &[(String, String)]) -> MemberSpec {
-    let reason = disabled.iter().find(|(server, _)| *server == backend.name);
+fn spec(backend: &Backend, memory: &BTreeMap<String, Remembered>) -> MemberSpec {
     MemberSpec {
         name: backend.name.clone(),
         weight: backend.weight,
-        disabled: reason.map(|(_, reason)| reason.clone()),
+        remembered: memory.get(&backend.name).cloned().unwrap_or_default(),
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use crate::disabled::DisabledServers;
+use crate::memory::Memory;
 use crate::recovery_log::RecoveryLog;
 use crate::signals::Signals;
 use crate::world::Reality;
@@ -44,11 +44,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let metrics = Arc::new(Metrics::default());
     let log = RecoveryLog::open(&config.recovery_log).await?;
-    let disabled = DisabledServers::beside(config.recovery_log.directory.as_deref());
-    let left_out = disabled.load()?;
+    let memory = Memory::beside(config.recovery_log.directory.as_deref());
+    let remembered = memory.load()?;
     // Dropping the start loses no client's bytes: there is no client yet.
     let group = tokio::select! {
-        formed = startup::form_group(&config, log.ordered(), &left_out, Arc::clone(&metrics)) => formed?,
+        formed = startup::form_group(&config, log.ordered(), &remembered, Arc::clone(&metrics)) => formed?,
         signal = signals.next() => {
             tracing::info!(signal, "stopped before a server answered");
             return Ok(());
@@ -63,7 +63,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     watch_servers(&group, &background, &mut tasks);
     keep_positions(&group, &background, &mut tasks);
-    tasks.spawn(disabled.follow(Arc::clone(&group), background.clone()));
+    tasks.spawn(memory.follow(Arc::clone(&group), background.clone()));
     tracing::info!(address = %control.local_addr(), "operators' API answers");
     tasks.spawn(control.serve(background.clone()));
     let mut serving = tokio::spawn(frontend.serve(accepting.clone()));

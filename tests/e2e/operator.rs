@@ -3,6 +3,8 @@
 mod copied;
 mod first_start;
 mod full_log;
+mod remembered;
+mod renamed;
 
 use std::time::Duration;
 

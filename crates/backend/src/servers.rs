@@ -35,6 +35,8 @@ pub struct MysqlServers {
 }
 
 struct Server {
+    /// Grove's own user name there.
+    account: String,
     dialer: Arc<Dialer>,
     probe: Probe,
     control: ControlPool,
@@ -48,6 +50,7 @@ impl MysqlServers {
             let dialer = Arc::new(Dialer::new(backend, timeouts.connect)?);
             let pool = |size| ControlPool::new(Arc::clone(&dialer), backend, size, timeouts.probe);
             Ok(Server {
+                account: backend.user.clone(),
                 probe: Probe::new(pool(1)),
                 control: pool(CONTROL_CONNECTIONS),
                 lock_waits: LockWaits::new(timeouts.probe),
@@ -72,6 +75,9 @@ impl Servers for MysqlServers {
     type Copier = LogicalCopy<MysqlLeg>;
 
     async fn prepare_copy(&self, donor: BackendId, target: BackendId) -> Result<LogicalCopy<MysqlLeg>, CopyError> {
+        // What an earlier copy, or a Grove that is gone, has sent there must not arrive in the midst of this one.
+        let account = self.server(target)?.account.clone();
+        self.expel(target, &[account]).await?;
         let dial = async |id| {
             let control = &self.server(id)?.control;
             try_join_all((0..COPY_CONNECTIONS).map(|_| control.open())).await

@@ -5,6 +5,8 @@
 //! Invariant: a request is carried out only if it says `Content-Type: application/json`. A web page in a browser on the
 //! operator's machine can post a form to a loopback address without being asked, but not with this type.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State as Shared};
@@ -15,11 +17,15 @@ use axum::{Json, Router};
 use grove_engine::{Command, Refusal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use crate::api::State;
 
 /// A body holds one name or one reason.
 const BODY_LIMIT: usize = 16 * 1024;
+
+/// A command is answered when it would survive the end of Grove, or after this time with a warning.
+const LONGEST_KEEPING: Duration = Duration::from_secs(5);
 
 const JSON: &str = "application/json";
 
@@ -106,21 +112,24 @@ type Name = Result<Path<String>, PathRejection>;
 
 async fn disable(Shared(state): Shared<State>, name: Name, Options(options): Options<Disable>) -> Answer {
     let reason = options.reason.unwrap_or_default();
-    command(&state, name, Command::Disable { reason })
+    command(&state, name, Command::Disable { reason }).await
 }
 
 async fn enable(Shared(state): Shared<State>, name: Name, Options(Enable {}): Options<Enable>) -> Answer {
-    command(&state, name, Command::Enable)
+    command(&state, name, Command::Enable).await
 }
 
 async fn rebuild(Shared(state): Shared<State>, name: Name, Options(options): Options<Rebuild>) -> Answer {
     let donor = options.from;
-    command(&state, name, Command::Rebuild { donor })
+    command(&state, name, Command::Rebuild { donor }).await
 }
 
-fn command(state: &State, name: Name, command: Command) -> Answer {
+async fn command(state: &State, name: Name, command: Command) -> Answer {
     let Path(server) = name?;
-    let next = state.members.command(&server, command)?;
+    let mut next = state.members.command(&server, command)?;
+    if timeout(LONGEST_KEEPING, state.members.all_is_kept()).await.is_err() {
+        next.push_str("; but this could not be written down, and is forgotten if Grove ends now: its log says why");
+    }
     Ok((StatusCode::ACCEPTED, Json(Accepted { server, next })))
 }
 

@@ -23,6 +23,7 @@ mod error;
 mod timestamp;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub trait Members: Send + Sync + 'static {
     fn statuses(&self) -> Vec<MemberStatus>;
     /// Takes an operator's command for one server. Gives a sentence that says what happens next.
     fn command(&self, server: &str, command: Command) -> Result<String, Refusal>;
+    /// Completes when the commands that were taken so far would survive the end of Grove.
+    fn all_is_kept(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 impl<W: World> Members for Group<W> {
@@ -52,6 +55,10 @@ impl<W: World> Members for Group<W> {
 
     fn command(&self, server: &str, command: Command) -> Result<String, Refusal> {
         Group::command(self, server, command)
+    }
+
+    fn all_is_kept(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(Group::all_is_kept(self))
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use grove_control::{Control, Members};
@@ -33,6 +34,10 @@ impl Members for Fixed {
             "db2" => Ok("db2 is drained".to_owned()),
             _ => Err(Refusal::UnknownServer(format!("no server is named {server}"))),
         }
+    }
+
+    fn all_is_kept(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
     }
 }
 

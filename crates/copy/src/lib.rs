@@ -1,8 +1,8 @@
 //! A logical copy: everything that one server holds, as of one instant, onto another one, while the first goes on serving.
 //!
 //! [`Copier::freeze`] begins transactions with a consistent snapshot on several connections; whoever calls it sees to it that nothing commits meanwhile, so
-//! they show the same instant. [`Copier::run`] reads all definitions, empties the other server, makes everything there, and fills the tables in
-//! parallel, large ones by ranges of their primary key. Rows are never decoded: the bytes of the text protocol become literals in a
+//! they show the same instant. [`Copier::survey`] reads all definitions; [`Copier::fill`] empties the other server, makes everything there, and fills the tables
+//! in parallel, large ones by ranges of their primary key. Rows are never decoded: the bytes of the text protocol become literals in a
 //! connection without a character set.
 //!
 //! Grove's own schema `_grove` goes last, so that a server that holds half a copy says of itself that it holds nothing.
@@ -16,6 +16,7 @@ mod connection;
 mod definitions;
 mod literal;
 mod make;
+mod places;
 mod rows;
 mod survey;
 
@@ -25,6 +26,7 @@ use connection::Connection;
 use definitions::Sequence;
 use futures_util::future::try_join_all;
 use grove_engine::io::{Copier, CopyError, CopyProgress, Leg};
+use places::Places;
 use survey::Survey;
 
 /// Errors after which another attempt may succeed. A table is not any more what it was at the snapshot: ER_NO_SUCH_TABLE, ER_TABLE_DEF_CHANGED,
@@ -38,6 +40,9 @@ pub struct LogicalCopy<L: Leg> {
     into: Vec<Connection<L>>,
     /// With their values at the instant.
     sequences: Vec<Sequence>,
+    /// Where the donor kept what before the instant.
+    places: Places,
+    survey: Survey,
 }
 
 impl<L: Leg> LogicalCopy<L> {
@@ -48,9 +53,11 @@ impl<L: Leg> LogicalCopy<L> {
         try_join_all(from.iter_mut().map(prepare_to_read)).await?;
         try_join_all(into.iter_mut().map(make::prepare)).await?;
         Ok(Self {
+            places: Places::read(first(&mut from)?).await?,
             from,
             into,
             sequences: Vec::new(),
+            survey: Survey::default(),
         })
     }
 }
@@ -65,31 +72,31 @@ impl<L: Leg> Copier for LogicalCopy<L> {
         Ok(())
     }
 
-    async fn run(self, is_unchanged: impl Fn() -> bool + Send, progress: &CopyProgress) -> Result<(), CopyError> {
-        let Self {
-            mut from,
-            mut into,
-            sequences,
-        } = self;
-        let (Some(first_from), Some(first_into)) = (from.first_mut(), into.first_mut()) else {
-            return Err(CopyError::Unsuitable("there is no connection to copy over".into()));
-        };
-        let survey = Survey::read(first_from, sequences).await?;
-        if !is_unchanged() {
-            return Err(CopyError::Changed(
-                "a definition changed while all of them were read".into(),
-            ));
-        }
-        make::empty(first_into).await?;
-        make::tables(first_into, &survey).await?;
-        survey.copy_rows(&mut from, &mut into, progress).await?;
-        let Some(first_into) = into.first_mut() else {
-            return Ok(());
-        };
-        make::programs(first_into, &survey).await?;
-        make::accounts(first_into, &survey.accounts).await?;
-        make::standing(first_into, &survey.standing).await
+    async fn survey(&mut self) -> Result<(), CopyError> {
+        let sequences = std::mem::take(&mut self.sequences);
+        self.survey = Survey::read(first(&mut self.from)?, sequences).await?;
+        Ok(())
     }
+
+    async fn fill(&mut self, progress: &CopyProgress) -> Result<(), CopyError> {
+        let survey = &self.survey;
+        make::empty(first(&mut self.into)?).await?;
+        make::tables(first(&mut self.into)?, survey).await?;
+        survey.copy_rows(&mut self.from, &mut self.into, progress).await?;
+        let into = first(&mut self.into)?;
+        make::programs(into, survey).await?;
+        make::accounts(into, &survey.accounts).await
+    }
+
+    async fn complete(mut self) -> Result<(), CopyError> {
+        self.places.must_be_unmoved(first(&mut self.from)?).await?;
+        make::standing(first(&mut self.into)?, &self.survey.standing).await
+    }
+}
+
+fn first<L: Leg>(connections: &mut [Connection<L>]) -> Result<&mut Connection<L>, CopyError> {
+    let none = || CopyError::Unsuitable("there is no connection to copy over".into());
+    connections.first_mut().ok_or_else(none)
 }
 
 async fn prepare_to_read<L: Leg>(connection: &mut Connection<L>) -> Result<(), CopyError> {

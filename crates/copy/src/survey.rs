@@ -18,6 +18,7 @@ const ROWS_AT_ONCE: u64 = 100_000;
 const MOST_RANGES: u64 = 256;
 
 /// The definitions.
+#[derive(Default)]
 pub(crate) struct Survey {
     pub schemas: Vec<(String, String)>,
     pub tables: Vec<Table>,

@@ -11,7 +11,7 @@ use crate::interrupt::Running;
 use crate::io::{BackendId, Clock, Identity, LegError, ServerFacts, Servers, World};
 use crate::leg::OpenLeg;
 use crate::marking::Ledger;
-use crate::member::{Member, MemberSpec, MemberState, MemberStatus, first_contact};
+use crate::member::{Member, MemberSpec, MemberState, MemberStatus, Wish, first_contact};
 use crate::order::{CommitsUnderWay, Order};
 use crate::position_rows::Fence;
 use crate::settings::{ReadPolicy, Settings};
@@ -75,8 +75,10 @@ pub struct Group<W: World> {
     pub(crate) definitions: AtomicU64,
     /// One command at a time.
     pub(crate) commanding: Mutex<()>,
-    /// How many commands have been taken.
-    pub(crate) commands: watch::Sender<u64>,
+    /// How often something has changed that is to be remembered.
+    pub(crate) memories: watch::Sender<u64>,
+    /// How many of these changes are written down.
+    pub(crate) kept_memories: watch::Sender<u64>,
     /// Where position rows are kept, one for each member.
     pub(crate) ledgers: Vec<Ledger<W>>,
     /// Follower legs that can be told to start over, by server and its connection id.
@@ -124,9 +126,11 @@ impl<W: World> Group<W> {
                 failure
             }
         };
+        // Before anything is written: the log may be full of what nobody needs.
+        group.log.retain(group.needs());
         let view = group.view();
         let Some(&lead) = view.online.first() else {
-            return Err(failure.unwrap_or_else(|| LegError::Lost("no server is configured".into())));
+            return Err(failure.unwrap_or_else(|| group.why_none()));
         };
         let formed = MembershipChange {
             epoch: view.epoch,
@@ -150,7 +154,12 @@ impl<W: World> Group<W> {
         metrics: Arc<grove_telemetry::Metrics>,
     ) -> Self {
         let now = world.clock().unix_micros();
-        let members: Vec<Member> = specs.into_iter().map(|spec| Member::new(spec, now)).collect();
+        let names: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
+        let member = |spec| {
+            let wish = Wish::remembered(&spec, &names);
+            Member::new(spec, wish, now)
+        };
+        let members: Vec<Member> = specs.into_iter().map(member).collect();
         Self {
             // Other numbers than those of an earlier process, which has fewer entries.
             generations: AtomicU64::new(log.last_position() << 32),
@@ -175,7 +184,8 @@ impl<W: World> Group<W> {
             at_work: DashMap::new(),
             definitions: AtomicU64::new(0),
             commanding: Mutex::new(()),
-            commands: watch::Sender::new(0),
+            memories: watch::Sender::new(0),
+            kept_memories: watch::Sender::new(0),
             restartable: DashMap::new(),
             members,
             changing: Mutex::new(()),
@@ -479,6 +489,9 @@ impl<W: World> Group<W> {
             Fault::Diverged => MemberState::Diverged,
             Fault::Disabled => MemberState::Disabled,
         };
+        if fault == Fault::Diverged {
+            self.must_be_rebuilt(id, reason);
+        }
         self.set_status(id, state, reason);
         self.view.store(Arc::new(View {
             epoch,

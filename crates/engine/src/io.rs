@@ -181,17 +181,17 @@ pub struct CopyProgress {
     pub expected: AtomicU64,
 }
 
-/// A copy of one server onto another one that is prepared.
+/// A copy of one server onto another one that is prepared. Its steps come in this order, each once.
 pub trait Copier: Send {
     /// Fixes the instant whose state is copied. Nothing may commit on the server meanwhile; bounded by the caller.
     fn freeze(&mut self) -> impl Future<Output = Result<(), CopyError>> + Send;
-    /// Replaces everything on the other server. `is_unchanged` says whether no definition has changed since the instant. Position rows go last: dropped
-    /// before its end, it leaves a server that holds no position.
-    fn run(
-        self,
-        is_unchanged: impl Fn() -> bool + Send,
-        progress: &CopyProgress,
-    ) -> impl Future<Output = Result<(), CopyError>> + Send;
+    /// Reads all definitions. They are those of the instant only if none has changed since, which the caller finds out.
+    fn survey(&mut self) -> impl Future<Output = Result<(), CopyError>> + Send;
+    /// Replaces everything on the other server, first its position rows, which it is not given others for.
+    fn fill(&mut self, progress: &CopyProgress) -> impl Future<Output = Result<(), CopyError>> + Send;
+    /// Gives the other server the position rows of the instant, if every table is still the one that it was then. Without them it holds nothing, by its own
+    /// words.
+    fn complete(self) -> impl Future<Output = Result<(), CopyError>> + Send;
 }
 
 /// The statements that make Grove's own tables where they are missing.

@@ -6,7 +6,7 @@
 use crate::group::Group;
 use crate::io::{BackendId, Clock, LegError, Servers, World};
 use crate::leg::OpenLeg;
-use crate::member::MemberState;
+use crate::member::{MemberState, Wish};
 use crate::position_rows::PositionRows;
 use crate::value;
 use grove_recovery_log::{Need, Position};
@@ -152,10 +152,15 @@ impl<W: World> Group<W> {
     }
 
     /// The first entry that each server may still need.
-    fn needs(&self) -> Vec<Need> {
+    pub(crate) fn needs(&self) -> Vec<Need> {
         let ids = (0..).map(BackendId).take(self.member_count());
-        // One that is rebuilt needs what its donor needs.
-        let by_replay = ids.filter(|&id| self.member(id).state() != MemberState::Diverged);
+        // One that is rebuilt needs what its donor needs; one that only waits for that needs nothing.
+        let is_replayed = |id: &BackendId| {
+            let member = self.member(*id);
+            let is_copied = matches!(member.wish(), Wish::Rebuild(_));
+            member.state() != MemberState::Diverged && (is_copied || member.unfit().is_none())
+        };
+        let by_replay = ids.filter(is_replayed);
         let need = by_replay.map(|id| {
             let progress = self.member(id).progress.lock().unwrap_or_else(PoisonError::into_inner);
             Need {

@@ -17,8 +17,19 @@ pub struct MemberSpec {
     pub name: String,
     /// Share of reads under the `weighted` policy.
     pub weight: u32,
+    /// What was known of it when Grove ended.
+    pub remembered: Remembered,
+}
+
+/// What Grove remembers of a server over its own end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
     /// Why an operator has disabled it, if one has.
     pub disabled: Option<String>,
+    /// Why it may hold something else than the group, if it may.
+    pub must_be_rebuilt: Option<String>,
+    /// It is to be made anew, from the server of this name if one is named.
+    pub rebuild: Option<Option<String>>,
 }
 
 /// What an operator wants of a server.
@@ -89,6 +100,8 @@ pub(crate) struct Member {
     pub owes: AtomicBool,
     /// What an operator wants of it.
     pub wish: watch::Sender<Wish>,
+    /// Why it may hold something else than the group. Then it takes no part, whatever anybody wants, until it is a copy.
+    pub unfit: Mutex<Option<String>>,
     /// No new reads begin there.
     pub is_draining: AtomicBool,
     /// Behind which its legs commit.
@@ -115,25 +128,40 @@ pub(crate) enum Finding {
     Silent(String),
 }
 
+impl Wish {
+    /// What was wanted of `spec` when Grove ended; the names of all servers in their order.
+    pub fn remembered(spec: &MemberSpec, names: &[String]) -> Self {
+        match &spec.remembered {
+            Remembered {
+                disabled: Some(reason), ..
+            } => Self::StayOut(reason.clone()),
+            Remembered {
+                rebuild: Some(donor), ..
+            } => {
+                let place = |donor: &String| names.iter().position(|name| name == donor && *name != spec.name);
+                let donor = donor.as_ref().and_then(place);
+                Self::Rebuild(donor.and_then(|place| u16::try_from(place).ok()).map(BackendId))
+            }
+            _ => Self::TakePart,
+        }
+    }
+}
+
 impl Member {
     /// A server that has not been reached yet.
-    pub fn new(spec: MemberSpec, now_unix_micros: u64) -> Self {
+    pub fn new(spec: MemberSpec, wish: Wish, now_unix_micros: u64) -> Self {
         let gone = CancellationToken::new();
         gone.cancel();
         let status = (MemberState::Failed, now_unix_micros, "not reached yet".to_owned());
-        let wish = match &spec.disabled {
-            Some(reason) => Wish::StayOut(reason.clone()),
-            None => Wish::TakePart,
-        };
-        let wish = watch::Sender::new(wish);
         Self {
+            unfit: Mutex::new(spec.remembered.must_be_rebuilt.clone()),
+            wish: watch::Sender::new(wish),
             spec,
             readers: AtomicUsize::new(0),
             latency_us: AtomicU64::new(0),
             failed_probes: AtomicU32::new(0),
             gone: ArcSwap::from_pointee(gone),
             owes: AtomicBool::new(false),
-            wish,
             is_draining: AtomicBool::new(false),
             fence: Mutex::default(),
             status: Mutex::new(status),
@@ -149,6 +177,10 @@ impl Member {
 
     pub fn wish(&self) -> Wish {
         self.wish.borrow().clone()
+    }
+
+    pub fn unfit(&self) -> Option<String> {
+        self.unfit.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn fence(&self) -> Option<Fence> {

@@ -8,7 +8,6 @@ use crate::member::{MemberState, Wish};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// Reads that are under way may go on for this long on a server that leaves.
 const LONGEST_DRAIN: Duration = Duration::from_secs(10);
@@ -62,24 +61,9 @@ impl<W: World> Group<W> {
             Command::Enable => self.enable(id),
             Command::Rebuild { donor } => self.order_rebuild(id, donor.as_deref()),
         }?;
-        self.commands.send_modify(|count| *count += 1);
+        self.note_memory();
         tracing::info!(backend = name, next, "an operator's command was taken");
         Ok(next)
-    }
-
-    /// Changes with every command that is taken.
-    pub fn commands(&self) -> watch::Receiver<u64> {
-        self.commands.subscribe()
-    }
-
-    /// The servers that operators have disabled, with the reasons.
-    pub fn disabled(&self) -> Vec<(String, String)> {
-        let ids = (0..).map(BackendId).take(self.member_count());
-        let disabled = ids.filter_map(|id| match self.member(id).wish() {
-            Wish::StayOut(reason) => Some((self.name(id).to_owned(), reason)),
-            Wish::TakePart | Wish::Rebuild(_) => None,
-        });
-        disabled.collect()
     }
 
     fn find(&self, name: &str) -> Result<BackendId, Refusal> {
@@ -105,7 +89,7 @@ impl<W: World> Group<W> {
             ));
         }
         if !self.is_online(id) {
-            self.set_status(id, MemberState::Disabled, &reason);
+            self.note_disabled(id, &reason);
             member.wish.send_replace(Wish::StayOut(reason));
             return Ok(format!("{name} is not in the group, and stays out until it is enabled"));
         }
@@ -132,6 +116,10 @@ impl<W: World> Group<W> {
                 member.wish.send_replace(Wish::TakePart);
                 Ok(format!("{name} stays in the group"))
             }
+            (Wish::StayOut(_), _) if member.unfit().is_some() => not_now(format!(
+                "{name} must be rebuilt: {}",
+                member.unfit().unwrap_or_default()
+            )),
             (Wish::StayOut(_), _) => {
                 self.set_status(
                     id,
@@ -141,7 +129,18 @@ impl<W: World> Group<W> {
                 member.wish.send_replace(Wish::TakePart);
                 Ok(format!("{name} executes what it has missed and then joins the group"))
             }
-            (_, MemberState::Diverged) => not_now(format!(
+            (Wish::TakePart, MemberState::Diverged) if member.unfit().is_none() => {
+                self.set_status(
+                    id,
+                    MemberState::Replaying,
+                    "enabled by an operator; it is looked at what it holds",
+                );
+                member.wish.send_replace(Wish::TakePart);
+                Ok(format!(
+                    "{name} joins the group if its position rows and the recovery log permit it now"
+                ))
+            }
+            (Wish::TakePart, MemberState::Diverged) => not_now(format!(
                 "{name} holds something else than the group and cannot come back as it is: rebuild it"
             )),
             (Wish::Rebuild(_), _) => not_now(format!(
@@ -198,7 +197,7 @@ impl<W: World> Group<W> {
         }
         member.is_draining.store(false, Ordering::SeqCst);
         member.wish.send_replace(Wish::TakePart);
-        self.commands.send_modify(|count| *count += 1);
+        self.note_memory();
         self.set_status(
             id,
             MemberState::Online,

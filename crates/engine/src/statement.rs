@@ -252,6 +252,35 @@ pub(crate) fn outcome_of(reply: &Reply) -> Outcome {
     }
 }
 
+/// Results for operators to read.
+pub(crate) fn words_of(results: &[ResultOutcome]) -> String {
+    let words = results.iter().map(|result| match result {
+        ResultOutcome::Ok {
+            affected_rows,
+            last_insert_id,
+            info,
+        } => {
+            let id = match last_insert_id {
+                0 => String::new(),
+                id => format!(", insert id {id}"),
+            };
+            // Servers send it with its length.
+            let info = match info.split_first() {
+                Some((&len, rest)) if usize::from(len) == rest.len() => rest,
+                _ => info,
+            };
+            let info = match info {
+                [] => String::new(),
+                info => format!(" ({})", String::from_utf8_lossy(info)),
+            };
+            format!("OK, {affected_rows} rows affected{id}{info}")
+        }
+        ResultOutcome::Err { code } => format!("error {code}"),
+        ResultOutcome::Rows { rows } => format!("{rows} rows"),
+    });
+    words.collect::<Vec<_>>().join(", then ")
+}
+
 /// The insert id that a reply reports, 0 if none.
 pub(crate) fn insert_id(outcome: &Outcome) -> u64 {
     match outcome.results.last() {
@@ -284,6 +313,20 @@ mod tests {
         assert_eq!(plain.laid_out(CapabilityFlags(0)), plain.payload);
         assert_eq!(plain.laid_out(ON), &b"\x03\x00\x01DO 1"[..]);
         assert_eq!(plain.part(b"DO 2").payload, &b"\x03DO 2"[..]);
+    }
+
+    #[test]
+    fn results_are_told_in_words() {
+        let ok = ResultOutcome::Ok {
+            affected_rows: 2,
+            last_insert_id: 7,
+            info: Bytes::from_static(b"\x07Rows: 2"),
+        };
+        let results = [ok, ResultOutcome::Rows { rows: 3 }, ResultOutcome::Err { code: 1062 }];
+        assert_eq!(
+            words_of(&results),
+            "OK, 2 rows affected, insert id 7 (Rows: 2), then 3 rows, then error 1062"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -56,6 +57,10 @@ impl Members for Shared {
             // The server had a name when proxyctl looked, and has none any more.
             _ => Err(Refusal::UnknownServer(format!("no server is named {server}"))),
         }
+    }
+
+    fn all_is_kept(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
     }
 }
 

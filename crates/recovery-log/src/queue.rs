@@ -141,9 +141,18 @@ impl Queue {
         group
     }
 
-    /// Length on the disk of the oldest entry.
-    pub fn oldest(&self) -> Option<u64> {
-        self.lock().waiting.front().map(|waiting| waiting.header.stride())
+    /// Takes those entries out that are `meant`, oldest first.
+    pub fn remove(&self, meant: impl Fn(&RecordHeader) -> bool) -> Vec<Waiting> {
+        let mut state = self.lock();
+        let waiting = std::mem::take(&mut state.waiting).into_iter();
+        let (removed, left): (Vec<Waiting>, Vec<Waiting>) = waiting.partition(|waiting| meant(&waiting.header));
+        state.waiting = left.into();
+        removed
+    }
+
+    /// The header of the oldest entry.
+    pub fn oldest(&self) -> Option<RecordHeader> {
+        self.lock().waiting.front().map(|waiting| waiting.header)
     }
 
     pub fn set_needs(&self, needs: Needs) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::catalogue::{Catalogue, Segment};
+use crate::encoding::Kind;
 use crate::environment::Environment;
 use crate::queue::{Queue, Waiting, Work};
 use crate::record::{HEADER_LEN, RecordHeader};
@@ -77,19 +78,15 @@ impl Writer {
 
     /// Writes one group.
     fn write(&mut self) -> Result<(), LogError> {
-        if let Some(oldest) = self.queue.oldest()
-            && self.active.end + oldest > self.active.capacity
-            && let Err(error) = self.rotate(oldest)
-        {
-            if !matches!(error, LogError::DiskFull { .. } | LogError::AtLimit { .. }) {
-                return Err(error);
-            }
-            tracing::error!(%error, "an entry is refused");
-            // All that wait now: each further attempt would fail the same way.
-            self.queue
-                .take(|_| true)
-                .into_iter()
-                .for_each(|entry| entry.answer(Err(error.clone())));
+        if let Err(error) = self.make_ready() {
+            let refused = match &error {
+                // Each further attempt would fail the same way.
+                LogError::DiskFull { .. } => self.queue.remove(|_| true),
+                LogError::AtLimit { .. } => self.queue.remove(|entry| !ignores_limit(entry)),
+                _ => return Err(error),
+            };
+            tracing::error!(%error, "entries are refused");
+            refused.into_iter().for_each(|entry| entry.answer(Err(error.clone())));
             return Ok(());
         }
         let (room, mut taken) = (self.active.capacity - self.active.end, 0);
@@ -115,6 +112,25 @@ impl Writer {
                 Err(error)
             }
         }
+    }
+
+    /// Sees to it that the oldest entry that waits may be written to the active segment.
+    fn make_ready(&mut self) -> Result<(), LogError> {
+        let Some(oldest) = self.queue.oldest() else {
+            return Ok(());
+        };
+        if self.active.end + oldest.stride() > self.active.capacity {
+            return self.rotate(&oldest);
+        }
+        // Room that was made for an entry that must not be refused is for such entries.
+        while !ignores_limit(&oldest)
+            && let Some(over) = self.over_the_limit(0)
+        {
+            if !self.make_room()? {
+                return Err(over);
+            }
+        }
+        Ok(())
     }
 
     /// Makes a group durable.
@@ -167,20 +183,22 @@ impl Writer {
     }
 
     /// Goes on in a new segment with room for an entry of this length on the disk.
-    fn rotate(&mut self, entry: u64) -> Result<(), LogError> {
+    fn rotate(&mut self, entry: &RecordHeader) -> Result<(), LogError> {
         let header = SegmentHeader {
             log: self.log,
             salt: self.environment.random(),
             first: self.active.next,
             unix_micros: self.active.unix_micros.max(self.environment.unix_micros()),
         };
-        let bytes = self.segment_bytes.max(segment::HEADER_LEN as u64 + entry);
+        let bytes = self.segment_bytes.max(segment::HEADER_LEN as u64 + entry.stride());
         let file = loop {
             if let Some(over) = self.over_the_limit(bytes) {
                 if self.make_room()? {
                     continue;
                 }
-                return Err(over);
+                if !ignores_limit(entry) {
+                    return Err(over);
+                }
             }
             match segment::create(self.storage.as_ref(), &header, bytes) {
                 // History that nobody needs gives way to what is written now.
@@ -213,11 +231,18 @@ impl Writer {
         self.retain()
     }
 
-    /// The error if a further segment of this size would exceed what the log may hold at all.
+    /// The error if a further segment of this size would exceed what the log may hold at all; with 0, if it is exceeded already. One segment there may always
+    /// be.
     fn over_the_limit(&self, bytes: u64) -> Option<LogError> {
         let catalogue = self.catalogue.read().unwrap_or_else(PoisonError::into_inner);
-        // The active one gives its reserved room back.
-        let unused = self.active.capacity - self.active.end;
+        if bytes == 0 && catalogue.segments.len() < 2 {
+            return None;
+        }
+        // The active one gives its reserved room back when another one is begun.
+        let unused = match bytes {
+            0 => 0,
+            _ => self.active.capacity - self.active.end,
+        };
         let would_hold = catalogue.bytes().saturating_sub(unused) + bytes;
         (would_hold > self.limits.most_bytes).then(|| {
             let need = self.queue.needs().first(Pressure::NoRoom);
@@ -297,6 +322,14 @@ impl Writer {
             "a segment of the recovery log is dropped"
         );
         Ok(true)
+    }
+}
+
+/// Whether an entry says what has happened already, so that it is late to refuse it.
+fn ignores_limit(entry: &RecordHeader) -> bool {
+    match Kind::numbered(entry.kind) {
+        Some(Kind::Standalone | Kind::Membership) => true,
+        Some(Kind::Unit | Kind::Intent | Kind::Checkpoint) | None => false,
     }
 }
 

@@ -9,6 +9,15 @@ use crate::stage::{PROXYD, run};
 
 /// Servers that hold what Grove has written, and that no Grove has known so far.
 async fn strangers(kind: Kind) -> Cluster {
+    let cluster = with_lost_log(kind).await;
+    for place in 0..cluster.servers().len() {
+        on_server(&cluster, place, "DROP DATABASE _grove").await;
+    }
+    cluster
+}
+
+/// Servers whose log is gone.
+async fn with_lost_log(kind: Kind) -> Cluster {
     let mut cluster = Cluster::start_with(options(kind), PROXYD).await.unwrap();
     let mut conn = cluster.client().await.unwrap();
     run(
@@ -24,9 +33,6 @@ async fn strangers(kind: Kind) -> Cluster {
     let status = cluster.stop_grove().unwrap().terminate().await.unwrap();
     assert!(status.success(), "{status}");
     std::fs::remove_dir_all(cluster.directory().join("recovery-log")).unwrap();
-    for place in 0..cluster.servers().len() {
-        on_server(&cluster, place, "DROP DATABASE _grove").await;
-    }
     cluster
 }
 
@@ -105,4 +111,28 @@ async fn the_others_become_copies_of_the_server_that_is_named() {
     cluster.kill_grove().await.unwrap();
     cluster.start_grove().await.unwrap();
     assert_eq!(cluster.online().await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_server_that_may_hold_something_newer_is_not_overwritten() {
+    let mut cluster = with_lost_log(Kind::MariaDb).await;
+    on_server(&cluster, 1, "DROP DATABASE _grove").await;
+    begin_with(&cluster, "db2");
+    let said = refusal(&mut cluster).await;
+    assert!(said.contains("db1 holds all of log"), "{said}");
+    assert!(said.contains("and db2 holds all of no log"), "{said}");
+    let db3 = cluster.server("db3").unwrap();
+    db3.kill().await;
+    for place in 0..2 {
+        on_server(&cluster, place, "DROP DATABASE IF EXISTS _grove").await;
+    }
+    let said = refusal(&mut cluster).await;
+    assert!(said.contains("db3 does not answer"), "{said}");
+    cluster.server("db3").unwrap().start().await.unwrap();
+    on_server(&cluster, 2, "DROP DATABASE _grove").await;
+    cluster.start_grove().await.unwrap();
+    for name in ["db1", "db3"] {
+        cluster.wait_until_online(name, LIMIT).await.unwrap();
+    }
+    assert_servers_equal(&cluster).await;
 }

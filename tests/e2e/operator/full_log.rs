@@ -47,7 +47,7 @@ async fn a_server_that_the_log_gives_up_is_rebuilt() {
 
 #[tokio::test]
 async fn writes_stop_until_the_server_is_back() {
-    let (cluster, mut conn) = start("stop_writes").await;
+    let (mut cluster, mut conn) = start("stop_writes").await;
     let mut written = 0;
     let refusal = loop {
         match write(&mut conn, written).await {
@@ -60,7 +60,13 @@ async fn writes_stop_until_the_server_is_back() {
     // Reads go on.
     let rows: Option<u32> = conn.query_first("SELECT COUNT(*) FROM t").await.unwrap();
     assert_eq!(rows, Some(written));
-    // It needs no room to come back, except for one entry.
+    // Neither does a Grove that starts need room.
+    cluster.kill_grove().await.unwrap();
+    cluster.start_grove().await.unwrap();
+    let mut conn = cluster.client().await.unwrap();
+    let refusal = write(&mut conn, written).await.unwrap_err().to_string();
+    assert!(refusal.contains("1180") && refusal.contains("db3"), "{refusal}");
+    // Nor a server to come back.
     cluster.command("db3", "enable", &json!({})).await.unwrap();
     cluster.wait_until_online("db3", LIMIT).await.unwrap();
     let begun = tokio::time::Instant::now();

@@ -5,7 +5,7 @@ use super::{Executed, Follower};
 use crate::fate::Fate;
 use crate::group::{Fault, Group};
 use crate::io::{Entropy, LegError, LegReply, World};
-use crate::statement::insert_id;
+use crate::statement::{insert_id, words_of};
 use grove_recovery_log::{Outcome, ResultOutcome};
 use std::time::Duration;
 
@@ -89,10 +89,10 @@ impl<W: World> Follower<W> {
             .take(300)
             .collect();
         let reason = format!(
-            "answered differently from the lead: {:?}{} instead of {:?} to: {statement}",
-            outcome.results,
+            "answered differently from the lead: {}{} instead of {} to: {statement}",
+            words_of(&outcome.results),
             message.map(|message| format!(" ({message})")).unwrap_or_default(),
-            executed.outcome.results
+            words_of(&executed.outcome.results)
         );
         Err(self.give_up_as(Fault::Diverged, &reason))
     }

@@ -10,7 +10,7 @@ use crate::follower::{is_lock_trouble, is_lock_trouble_of};
 use crate::io::{Clock, Discard, Entropy, LegError, LegReply, Servers, World};
 use crate::local_file::LoggedFile;
 use crate::position_rows::{ER_DUP_ENTRY, PositionRows, Standing, is_access_denied};
-use crate::statement::{Body, Prepared, Query, insert_id, outcome_of, query_payload};
+use crate::statement::{Body, Prepared, Query, insert_id, outcome_of, query_payload, words_of};
 use bytes::Bytes;
 use grove_recovery_log::{
     Entry, LoggedStatement, Origin, Outcome, Position, Record, StatementBody, Temporary, TemporaryUse, WriteUnit,
@@ -353,7 +353,7 @@ impl<W: World> Executor<W> {
                     "entry {position} generated the key {generated} there, and {} elsewhere",
                     statement.generated_id
                 );
-                return Err(Setback::Rebuild(reason));
+                return Err(Setback::Differs(reason));
             }
         }
         Ok((reply, outcome))
@@ -373,7 +373,7 @@ impl<W: World> Executor<W> {
             StatementBody::LoadWithoutFile(_) => {
                 let reason =
                     format!("entry {position} is a LOAD DATA LOCAL, whose file was too large for the recovery log");
-                return Err(Setback::Rebuild(reason));
+                return Err(Setback::Differs(reason));
             }
             StatementBody::Execute {
                 text,
@@ -456,17 +456,17 @@ pub(super) fn differs(
     reply: &LegReply,
 ) -> Setback {
     let message = reply.reply.err().map(|err| String::from_utf8_lossy(&err.message));
-    Setback::Rebuild(format!(
-        "entry {position} gave {:?}{} there, and {:?} on the lead: {}",
-        here.results,
+    Setback::Differs(format!(
+        "entry {position} gave {}{} there, and {} on the lead: {}",
+        words_of(&here.results),
         message.map(|message| format!(" ({message})")).unwrap_or_default(),
-        lead.results,
+        words_of(&lead.results),
         beginning(text_of(body))
     ))
 }
 
 fn lost_session(position: Position, session: u32) -> Setback {
-    Setback::Rebuild(format!(
+    Setback::Differs(format!(
         "entry {position} reads temporary tables that session {session} had made before the server was lost"
     ))
 }

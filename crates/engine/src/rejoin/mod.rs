@@ -42,9 +42,12 @@ pub(crate) enum Setback {
     /// Something outside has to change first.
     #[error("{0}")]
     Later(String),
-    /// It cannot be brought up by replaying the log.
+    /// It cannot be brought up by replaying this log: so say its position rows.
     #[error("{0}")]
     Rebuild(String),
+    /// It may hold something else than the group, which its position rows do not say.
+    #[error("{0}")]
+    Differs(String),
 }
 
 impl From<LegError> for Setback {
@@ -93,7 +96,7 @@ impl<W: World> Group<W> {
         let clock = self.world.clock();
         match wish {
             Wish::StayOut(reason) => {
-                self.change_status(id, MemberState::Disabled, reason);
+                self.note_disabled(id, reason);
                 std::future::pending::<()>().await;
             }
             Wish::Rebuild(donor) => self.rebuild(id, *donor).await,
@@ -103,9 +106,9 @@ impl<W: World> Group<W> {
                 clock.sleep(pause).await;
                 match self.attempt(id).await {
                     Ok(()) => {}
-                    Err(Setback::Rebuild(reason)) => {
+                    Err(setback @ (Setback::Rebuild(_) | Setback::Differs(_))) => {
+                        let reason = self.note_diverged(id, &setback);
                         tracing::error!(backend = self.name(id), reason, "the server must be rebuilt");
-                        self.set_status(id, MemberState::Diverged, &reason);
                     }
                     Err(setback) => {
                         tracing::debug!(backend = self.name(id), %setback, "the server does not come back yet");
@@ -119,6 +122,9 @@ impl<W: World> Group<W> {
 
     /// One attempt to bring a server to the end of the log and into the group.
     async fn attempt(self: &Arc<Self>, id: BackendId) -> Result<(), Setback> {
+        if let Some(reason) = self.member(id).unfit() {
+            return Err(Setback::Differs(reason));
+        }
         let scope = CancellationToken::new();
         let _ends = scope.clone().drop_guard();
         let facts = self.world.servers().probe(id).await?;
@@ -155,8 +161,7 @@ impl<W: World> Group<W> {
             // It may have added to the log.
             replay.catch_up().await?;
             let position = replay.position();
-            self.admit_again(id, replay.fence(), position).await;
-            return Ok(());
+            return self.admit_again(id, replay.fence(), position).await;
         }
     }
 
@@ -239,6 +244,25 @@ impl<W: World> Group<W> {
             self.change_status(id, MemberState::Joining, &reason);
         }
         !sessions.is_empty()
+    }
+
+    /// The server is out because an operator wants it.
+    pub(crate) fn note_disabled(&self, id: BackendId, reason: &str) {
+        let reason = match self.member(id).unfit() {
+            None => reason.to_owned(),
+            Some(unfit) => format!("{reason}; it must be rebuilt: {unfit}"),
+        };
+        self.change_status(id, MemberState::Disabled, &reason);
+    }
+
+    /// The server is out until it is rebuilt. Gives the reason.
+    fn note_diverged(&self, id: BackendId, setback: &Setback) -> String {
+        let reason = setback.to_string();
+        if let Setback::Differs(_) = setback {
+            self.must_be_rebuilt(id, &reason);
+        }
+        self.set_status(id, MemberState::Diverged, &reason);
+        reason
     }
 
     /// The new state's time is that of the change; only words leave it as it was.

@@ -50,8 +50,8 @@ impl<W: World> Group<W> {
                     "is a copy of {} with {rows} rows; executes what came since",
                     self.name(donor)
                 );
-                self.set_status(id, MemberState::Replaying, &reason);
-                self.member(id).wish.send_replace(Wish::TakePart);
+                self.is_rebuilt(id);
+                self.end_rebuild(id, named, MemberState::Replaying, &reason);
             }
             Err(CopyError::Unsuitable(reason)) => {
                 tracing::error!(
@@ -64,8 +64,7 @@ impl<W: World> Group<W> {
                     "could not be rebuilt from {}: {reason}; then order the rebuild again",
                     self.name(donor)
                 );
-                self.set_status(id, MemberState::Diverged, &reason);
-                self.member(id).wish.send_replace(Wish::TakePart);
+                self.end_rebuild(id, named, MemberState::Diverged, &reason);
             }
             Err(error) => {
                 tracing::warn!(backend = self.name(id), donor = self.name(donor), %error, "the copy begins again");
@@ -73,6 +72,16 @@ impl<W: World> Group<W> {
                 self.change_status(id, MemberState::Rebuilding, &reason);
                 clock.sleep(self.settings.rejoin_pause).await;
             }
+        }
+    }
+
+    /// The rebuild that was ordered is over, unless an operator wants something else by now.
+    fn end_rebuild(&self, id: BackendId, named: Option<BackendId>, state: MemberState, reason: &str) {
+        let _one_at_a_time = self.commanding.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.member(id).wish() == Wish::Rebuild(named) {
+            self.set_status(id, state, reason);
+            self.member(id).wish.send_replace(Wish::TakePart);
+            self.note_memory();
         }
     }
 
@@ -110,8 +119,14 @@ impl<W: World> Group<W> {
             );
             let mut copier = servers.prepare_copy(donor, id).await?;
             let definitions = self.freeze(&mut copier).await?;
-            let is_unchanged = || self.definitions.load(Ordering::SeqCst) == definitions;
-            copier.run(is_unchanged, &progress).await
+            copier.survey().await?;
+            if self.definitions.load(Ordering::SeqCst) != definitions {
+                let reason = "a definition changed while all of them were read";
+                return Err(CopyError::Changed(reason.into()));
+            }
+            self.must_be_rebuilt(id, "a copy onto it has begun and is not complete");
+            copier.fill(&progress).await?;
+            copier.complete().await
         };
         let noting = async {
             loop {

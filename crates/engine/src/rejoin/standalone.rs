@@ -28,7 +28,7 @@ impl<W: World> Executor<W> {
             return Ok(connection);
         }
         if analysis.class == Class::Xa {
-            return Err(Setback::Rebuild(format!(
+            return Err(Setback::Differs(format!(
                 "entry {position} belongs to an XA transaction, which cannot be replayed: {}",
                 beginning(text)
             )));
@@ -40,7 +40,7 @@ impl<W: World> Executor<W> {
             false => Certainty::NotExecuted,
         };
         if certainty == Certainty::InDoubt && !is_idempotent(&analysis) {
-            return Err(Setback::Rebuild(format!(
+            return Err(Setback::Differs(format!(
                 "whether entry {position} was executed there before the server was lost is not known: {}",
                 beginning(text)
             )));
@@ -116,7 +116,7 @@ impl<W: World> Executor<W> {
             let text = text_of(&intent.body);
             let analysis = self.analyse(text, intent.origin.collation);
             if !is_idempotent(&analysis) || !knows_tables(&analysis) {
-                return Err(Setback::Rebuild(format!(
+                return Err(Setback::Differs(format!(
                     "entry {position} was begun there, and its end is not in the log: {}",
                     beginning(text)
                 )));
@@ -139,7 +139,7 @@ impl<W: World> Executor<W> {
                 here.definition(schema, table).await?,
             );
             if wanted != found {
-                return Err(Setback::Rebuild(format!(
+                return Err(Setback::Differs(format!(
                     "whether entry {} was executed there before the server was lost is not known, and {}.{} is defined otherwise than on {}: {}",
                     doubtful.position,
                     String::from_utf8_lossy(schema),

@@ -12,8 +12,8 @@ use crate::settings::FirstStart;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use grove_recovery_log::{Entry, LogId, MembershipCause, MembershipChange, Position};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -25,18 +25,27 @@ impl<W: World> Group<W> {
     /// is not.
     pub(crate) async fn recover(self: &Arc<Self>, deadline: Duration) -> Option<LegError> {
         let ids = (0..).map(BackendId).take(self.member_count());
-        let (wanted, disabled): (Vec<BackendId>, Vec<BackendId>) =
-            ids.partition(|&id| !matches!(self.member(id).wish(), Wish::StayOut(_)));
-        for id in disabled {
-            if let Wish::StayOut(reason) = self.member(id).wish() {
-                self.set_status(id, MemberState::Disabled, &reason);
-            }
-        }
-        let ids = wanted;
+        let ids: Vec<BackendId> = ids.filter(|&id| self.may_take_part(id)).collect();
         match self.log.last_position() {
             0 => self.adopt_all(&ids, deadline).await,
             _ => self.replay_all(&ids, deadline).await,
         }
+    }
+
+    /// Whether a server is to be in the group from the beginning. Where it is not, its state says why.
+    fn may_take_part(&self, id: BackendId) -> bool {
+        let member = self.member(id);
+        match (member.wish(), member.unfit()) {
+            (Wish::TakePart, None) => return true,
+            (Wish::TakePart, Some(reason)) => self.set_status(id, MemberState::Diverged, &reason),
+            (Wish::StayOut(reason), _) => self.note_disabled(id, &reason),
+            (Wish::Rebuild(_), _) => self.set_status(
+                id,
+                MemberState::Rebuilding,
+                "was to be rebuilt when Grove ended; waits for its copy to begin",
+            ),
+        }
+        false
     }
 
     /// Each server is replayed as soon as it answers: one that is away does not keep those that are there from being online when clients are served.
@@ -75,11 +84,12 @@ impl<W: World> Group<W> {
     fn stays_out(&self, id: BackendId, setback: Setback) -> LegError {
         let (name, reason) = (self.name(id), setback.to_string());
         tracing::error!(backend = name, reason, "server stays out of the group");
-        let state = match setback {
-            Setback::Rebuild(_) => MemberState::Diverged,
-            Setback::Lost(_) | Setback::Later(_) => MemberState::Failed,
-        };
-        self.set_status(id, state, &reason);
+        match setback {
+            Setback::Rebuild(_) | Setback::Differs(_) => {
+                self.note_diverged(id, &setback);
+            }
+            Setback::Lost(_) | Setback::Later(_) => self.set_status(id, MemberState::Failed, &reason),
+        }
         let remedy = match setback {
             Setback::Rebuild(_) => {
                 "; if the servers are known to be equal, move the directory of the recovery log away and start with an empty one"
@@ -101,41 +111,24 @@ impl<W: World> Group<W> {
             }
         }
         let log = self.log.id()?;
-        let present = match &self.settings.first_start {
-            FirstStart::Copy(name) => match self.only_right(name, &present) {
-                Ok(right) => vec![right],
-                Err(error) => return Some(failure.unwrap_or(error)),
-            },
-            FirstStart::Compare | FirstStart::Trust => present,
-        };
-        let standings = present
+        let asked = present
             .iter()
             .map(|&id| async move { (id, self.until(deadline, || self.ask_standing(id)).await) });
-        let mut known: Option<(BackendId, Standing)> = None;
-        let mut equal = Vec::new();
-        for (id, standing) in futures_util::future::join_all(standings).await {
+        let mut standings = Vec::new();
+        for (id, standing) in futures_util::future::join_all(asked).await {
             match standing {
-                Ok(standing) if standing.log.is_none() => equal.push(id),
-                Ok(standing) => match &known {
-                    Some((first, other)) if *other != standing => {
-                        return Some(LegError::Unsuitable(format!(
-                            "the recovery log is empty, and the servers do not hold the same of the one before: {} holds {}, {} holds {}. Start with the log \
-                             that they have followed, or drop the schema `_grove` on all of them once they are known to be equal",
-                            self.name(*first),
-                            words(other),
-                            self.name(id),
-                            words(&standing)
-                        )));
-                    }
-                    Some(_) => equal.push(id),
-                    None => {
-                        known = Some((id, standing));
-                        equal.push(id);
-                    }
-                },
+                Ok(standing) => standings.push((id, standing)),
                 Err(error) => failure = Some(self.stays_out(id, error.into())),
             }
         }
+        let chosen = match &self.settings.first_start {
+            FirstStart::Copy(name) => self.only_right(name, ids, &standings),
+            FirstStart::Compare | FirstStart::Trust => self.all_of_one_log(&standings),
+        };
+        let equal = match chosen {
+            Ok(equal) => equal,
+            Err(error) => return Some(error),
+        };
         if self.settings.first_start == FirstStart::Compare
             && let Err(error) = self.hold_the_same(&equal).await
         {
@@ -150,14 +143,58 @@ impl<W: World> Group<W> {
         failure
     }
 
-    /// The server that an operator has named as the right one. All others become copies of it, as soon as it serves.
-    fn only_right(&self, name: &str, present: &[BackendId]) -> Result<BackendId, LegError> {
-        let right = present.iter().copied().find(|&id| self.name(id) == name);
-        let right = right.ok_or_else(|| {
-            LegError::Unsuitable(format!(
-                "{name}, which the other servers are to become copies of (recovery_log.first_start), does not answer"
-            ))
-        })?;
+    /// Refuses servers of which one has followed a log further than another one.
+    fn all_of_one_log(&self, standings: &[(BackendId, Standing)]) -> Result<Vec<BackendId>, LegError> {
+        let mut known = standings.iter().filter(|(_, standing)| standing.log.is_some());
+        if let Some((first, before)) = known.next()
+            && let Some((id, standing)) = known.find(|(_, standing)| standing != before)
+        {
+            return Err(LegError::Unsuitable(format!(
+                "the recovery log is empty, and the servers do not hold the same of the one before: {} holds {}, {} holds {}. Start with the log \
+                 that they have followed, or drop the schema `_grove` on all of them once they are known to be equal",
+                self.name(*first),
+                words(before),
+                self.name(*id),
+                words(standing)
+            )));
+        }
+        Ok(standings.iter().map(|(id, _)| *id).collect())
+    }
+
+    /// The server that an operator has named as the right one, alone. All others become copies of it, as soon as it serves, unless one may hold something that it
+    /// lacks.
+    fn only_right(
+        &self,
+        name: &str,
+        wanted: &[BackendId],
+        standings: &[(BackendId, Standing)],
+    ) -> Result<Vec<BackendId>, LegError> {
+        let unsuitable = |reason: String| {
+            Err(LegError::Unsuitable(format!(
+                "the recovery log is empty, and the other servers are to become copies of {name} (recovery_log.first_start), but {reason}"
+            )))
+        };
+        let Some((right, best)) = standings.iter().find(|(id, _)| self.name(*id) == name) else {
+            return unsuitable(format!("{name} does not answer"));
+        };
+        for &id in wanted {
+            let other = self.name(id);
+            let Some((_, standing)) = standings.iter().find(|(known, _)| *known == id) else {
+                return unsuitable(format!(
+                    "{other} does not answer, so nobody knows whether it holds something newer: start it, or take it out of the configuration"
+                ));
+            };
+            let lacks = standing.log != best.log || standing.newest() > best.newest();
+            if standing.log.is_some() && lacks {
+                return unsuitable(format!(
+                    "{other} holds {}, and {name} holds {}. If what {other} holds may be lost, drop the schema `_grove` there; otherwise start with the log that it \
+                     has followed, or name another server",
+                    words(standing),
+                    words(best)
+                ));
+            }
+        }
+        let right = *right;
         for id in (0..).map(BackendId).take(self.member_count()) {
             if id != right && self.member(id).wish() == Wish::TakePart {
                 let reason = format!("is to become a copy of {name} (recovery_log.first_start)");
@@ -165,7 +202,7 @@ impl<W: World> Group<W> {
                 self.member(id).wish.send_replace(Wish::Rebuild(Some(right)));
             }
         }
-        Ok(right)
+        Ok(vec![right])
     }
 
     /// Compares all servers with the first. Nobody knows which of them is right if they differ.
@@ -232,10 +269,17 @@ impl<W: World> Group<W> {
         Ok(fence)
     }
 
-    /// A server that holds all of the log takes part again. The barrier is closed.
-    pub(super) async fn admit_again(&self, id: BackendId, fence: Fence, position: Position) {
-        self.admit(id, Some(fence), &format!("holds everything up to entry {position}"));
-        self.member(id).owes.store(false, Ordering::SeqCst);
+    /// A server that holds all of the log takes part again, unless an operator has just begun to want something else. The barrier is closed.
+    pub(super) async fn admit_again(&self, id: BackendId, fence: Fence, position: Position) -> Result<(), Setback> {
+        {
+            let _one_at_a_time = self.commanding.lock().unwrap_or_else(PoisonError::into_inner);
+            let member = self.member(id);
+            if !self.is_online(id) && (member.wish() != Wish::TakePart || member.unfit().is_some()) {
+                return Err(Setback::Later("it is wanted otherwise".into()));
+            }
+            self.admit(id, Some(fence), &format!("holds everything up to entry {position}"));
+            member.owes.store(false, Ordering::SeqCst);
+        }
         let view = self.view();
         tracing::info!(
             backend = self.name(id),
@@ -254,6 +298,7 @@ impl<W: World> Group<W> {
         if let Err(error) = self.log.append(Entry::Membership(change)).await {
             tracing::error!(%error, "membership change is not in the log");
         }
+        Ok(())
     }
 
     /// The last server, which stays in the group whatever happens, has not confirmed what is decided. All its legs are given up, and it is brought to the log's end

@@ -14,7 +14,7 @@ use crate::interrupt::Running;
 use crate::io::{BackendId, Discard, LegError, LegReply, ReplySink, World};
 use crate::local_file::{LocalFile, send_whole};
 use crate::order::{CommitUnderWay, Share};
-use crate::statement::{Statement, asks_for_file, insert_id, outcome_of, query_payload, set_last_insert_id};
+use crate::statement::{Statement, asks_for_file, insert_id, outcome_of, query_payload, set_last_insert_id, words_of};
 use bytes::{Bytes, BytesMut};
 use grove_recovery_log::{
     Entry, Intent, LoggedStatement, Origin, Outcome, Position, ResultOutcome, Standalone, Temporary,
@@ -234,9 +234,9 @@ impl<W: World> Broadcast<W> {
                 }
                 Ok(reply) => {
                     let reason = format!(
-                        "answered differently from the lead: {:?} instead of {:?}",
-                        outcome_of(&reply.reply).results,
-                        outcome.results
+                        "answered differently from the lead: {} instead of {}",
+                        words_of(&outcome_of(&reply.reply).results),
+                        words_of(&outcome.results)
                     );
                     (Fault::Diverged, reason)
                 }

@@ -34,12 +34,13 @@ impl Copier for SimulatedCopy {
         Ok(())
     }
 
-    async fn run(self, is_unchanged: impl Fn() -> bool + Send, progress: &CopyProgress) -> Result<(), CopyError> {
+    async fn survey(&mut self) -> Result<(), CopyError> {
         self.servers.reach(self.donor, TIMEOUT).await?;
-        if !is_unchanged() {
-            return Err(CopyError::Changed("a table".into()));
-        }
-        let Some((copied, own)) = self.taken else {
+        Ok(())
+    }
+
+    async fn fill(&mut self, progress: &CopyProgress) -> Result<(), CopyError> {
+        let Some((copied, _)) = &self.taken else {
             return Err(CopyError::Unsuitable("nothing was taken".into()));
         };
         let target = self.servers.reach(self.target, TIMEOUT).await?;
@@ -52,11 +53,15 @@ impl Copier for SimulatedCopy {
             // In the order of the tables: Grove's own are behind the clients'.
             let target = self.servers.reach(self.target, TIMEOUT).await?;
             progress.rows.fetch_add(rows.0.len() as u64, Ordering::Relaxed);
-            written.insert(table, rows);
+            written.insert(*table, rows.clone());
             target.step(|state| state.storage = Storage::of(&written));
         }
+        Ok(())
+    }
+
+    async fn complete(self) -> Result<(), CopyError> {
         let target = self.servers.reach(self.target, TIMEOUT).await?;
-        target.step(|state| state.own = own);
+        target.step(|state| state.own = self.taken.map(|(_, own)| own).unwrap_or_default());
         Ok(())
     }
 }

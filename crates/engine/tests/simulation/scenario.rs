@@ -151,7 +151,7 @@ impl Scenario {
         let specs = (0..self.servers).map(|id| MemberSpec {
             name: format!("s{id}"),
             weight: 1,
-            disabled: None,
+            remembered: grove_engine::Remembered::default(),
         });
         let settings = self.settings.clone();
         let refusing = Arc::new(RefusingLog::new(log.clone(), self.plan.refusals, Random::new(1)));

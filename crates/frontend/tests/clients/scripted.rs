@@ -122,7 +122,15 @@ impl Copier for NoCopier {
         match *self {}
     }
 
-    async fn run(self, _: impl Fn() -> bool + Send, _: &CopyProgress) -> Result<(), CopyError> {
+    async fn survey(&mut self) -> Result<(), CopyError> {
+        match *self {}
+    }
+
+    async fn fill(&mut self, _: &CopyProgress) -> Result<(), CopyError> {
+        match *self {}
+    }
+
+    async fn complete(self) -> Result<(), CopyError> {
         match self {}
     }
 }

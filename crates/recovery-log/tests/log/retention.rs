@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use grove_recovery_log::{DurableLog, Excess, LogError, Need, Options};
+use grove_recovery_log::{DurableLog, Entry, Excess, LogError, MembershipCause, MembershipChange, Need, Options};
 
 use crate::disk::Disk;
-use crate::stage::{append, append_numbered, open, open_with, options, read_numbered};
+use crate::stage::{append, append_entry, append_numbered, open, open_with, options, read_numbered};
 
 fn small(bytes: u64) -> Options {
     let mut options = options(512);
@@ -56,6 +56,21 @@ fn at_its_limit_the_log_refuses_entries_until_some_can_go() {
     assert!(matches!(refused, LogError::AtLimit { limit: 4096, .. }), "{refused}");
     assert!(log.status().bytes <= 4096, "{:?}", log.status());
     assert!(log.status().first <= 30);
+    // What has happened already is written all the same, and makes no room for others.
+    for epoch in 0..20 {
+        append_entry(
+            &log,
+            Entry::Membership(MembershipChange {
+                epoch,
+                lead: "db1".into(),
+                online: vec!["db1".into()],
+                cause: MembershipCause::Formed,
+            }),
+        )
+        .unwrap();
+        let refused = append(&log, "an entry that takes some room").unwrap_err();
+        assert!(matches!(refused, LogError::AtLimit { .. }), "{refused}");
+    }
     let need = |yields| Need {
         holder: "db2".into(),
         from: 30,

@@ -74,7 +74,11 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 pub fn append(log: &DurableLog, name: impl ToString) -> Result<Position, LogError> {
-    block_on(log.append(entry(name)))
+    append_entry(log, entry(name))
+}
+
+pub fn append_entry(log: &DurableLog, entry: Entry) -> Result<Position, LogError> {
+    block_on(log.append(entry))
 }
 
 /// Appends entries named by their positions, each in a group of its own.
