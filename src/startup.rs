@@ -46,8 +46,10 @@ fn spec(backend: &Backend, memory: &BTreeMap<String, Remembered>) -> MemberSpec 
 
 /// The engine's settings as this configuration wants them.
 fn settings(config: &Config) -> Settings {
-    use grove_config::{FirstStart as Start, ReadCommitted as Configured, ReadPolicy as Policy, WhenFull};
-    use grove_engine::{FirstStart, ReadCommitted, ReadPolicy};
+    use grove_config::{
+        FirstStart as Start, ReadCommitted as Configured, ReadPolicy as Policy, UnequalSettings as Unequal, WhenFull,
+    };
+    use grove_engine::{FirstStart, ReadCommitted, ReadPolicy, UnequalSettings};
     Settings {
         read_policy: match config.reads.policy {
             Policy::LeastOutstanding => ReadPolicy::LeastOutstanding,
@@ -58,6 +60,10 @@ fn settings(config: &Config) -> Settings {
         read_committed: match config.writes.read_committed {
             Configured::Gate => ReadCommitted::Gate,
             Configured::Upgrade => ReadCommitted::Upgrade,
+        },
+        unequal_settings: match config.writes.unequal_settings {
+            Unequal::Align => UnequalSettings::Align,
+            Unequal::Warn => UnequalSettings::Warn,
         },
         first_start: match &config.recovery_log.first_start {
             Start::Compare => FirstStart::Compare,

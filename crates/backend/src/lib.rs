@@ -13,6 +13,7 @@ mod channel;
 mod control;
 mod dialer;
 mod error;
+mod examine;
 mod facts;
 mod framer;
 mod input;

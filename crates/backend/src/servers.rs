@@ -3,6 +3,7 @@
 use crate::BackendError;
 use crate::control::{AskError, ControlPool};
 use crate::dialer::Dialer;
+use crate::examine;
 use crate::facts::Probe;
 use crate::leg::{MysqlLeg, query};
 use crate::locks::LockWaits;
@@ -12,7 +13,9 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use grove_config::{Backend, Timeouts};
 use grove_copy::LogicalCopy;
-use grove_engine::io::{BackendId, CopyError, Discard, Identity, KillKind, Leg, LegError, Phase, ServerFacts, Servers};
+use grove_engine::io::{
+    BackendId, CopyError, Discard, Examination, Identity, KillKind, Leg, LegError, Phase, ServerFacts, Servers,
+};
 use grove_wire::ReplyShape;
 use grove_wire::query_attributes::laid_out;
 use std::sync::Arc;
@@ -24,6 +27,9 @@ const NO_SUCH_THREAD: u16 = 1094;
 
 /// Control connections per server for kills and questions about locks; the probe has one of its own that nothing else can occupy.
 const CONTROL_CONNECTIONS: usize = 2;
+
+/// A server with many tables takes its time to say which of them have no key.
+const LONGEST_LOOK_AT_TABLES: Duration = Duration::from_secs(60);
 
 /// Tables, or ranges of them, that are copied at a time.
 const COPY_CONNECTIONS: usize = 4;
@@ -40,6 +46,8 @@ struct Server {
     dialer: Arc<Dialer>,
     probe: Probe,
     control: ControlPool,
+    /// For questions about all tables.
+    tables: ControlPool,
     lock_waits: LockWaits,
 }
 
@@ -48,11 +56,12 @@ impl MysqlServers {
     pub fn new(backends: &[Backend], timeouts: &Timeouts) -> Result<Self, BackendError> {
         let server = |backend: &Backend| {
             let dialer = Arc::new(Dialer::new(backend, timeouts.connect)?);
-            let pool = |size| ControlPool::new(Arc::clone(&dialer), backend, size, timeouts.probe);
+            let pool = |size, limit| ControlPool::new(Arc::clone(&dialer), backend, size, limit);
             Ok(Server {
                 account: backend.user.clone(),
-                probe: Probe::new(pool(1)),
-                control: pool(CONTROL_CONNECTIONS),
+                probe: Probe::new(pool(1, timeouts.probe)),
+                control: pool(CONTROL_CONNECTIONS, timeouts.probe),
+                tables: pool(1, LONGEST_LOOK_AT_TABLES),
                 lock_waits: LockWaits::new(timeouts.probe),
                 dialer,
             })
@@ -117,6 +126,18 @@ impl Servers for MysqlServers {
 
     async fn permit_marks(&self, backend: BackendId, account: &[u8]) -> Result<(), LegError> {
         own::permit_marks(&self.server(backend)?.control, account).await
+    }
+
+    async fn examine(&self, backend: BackendId) -> Result<Examination, LegError> {
+        examine::examine(&self.server(backend)?.control).await
+    }
+
+    async fn warnings(&self, backend: BackendId) -> Result<Vec<String>, LegError> {
+        examine::warnings(&self.server(backend)?.tables).await
+    }
+
+    async fn adjust(&self, backend: BackendId, setting: &str, value: &str) -> Result<(), LegError> {
+        examine::adjust(&self.server(backend)?.control, setting, value).await
     }
 
     async fn probe(&self, backend: BackendId) -> Result<ServerFacts, LegError> {

@@ -292,6 +292,18 @@ pub struct Writes {
     pub acknowledge: Acknowledge,
     /// What happens to writers in READ COMMITTED.
     pub read_committed: ReadCommitted,
+    /// What happens when settings that decide over results are not the same on all servers.
+    pub unequal_settings: UnequalSettings,
+}
+
+/// What happens when settings that decide over results are not the same on all servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnequalSettings {
+    /// A server that comes back is given the lead's, or waits until it has them; a first start is refused.
+    #[default]
+    Align,
+    /// The log says so.
+    Warn,
 }
 
 /// Whose commits a client's COMMIT waits for. Only `All` passes validation at present.

@@ -43,6 +43,7 @@ pub const KEYS: &[&str] = &[
     "reads.policy",
     "writes.acknowledge",
     "writes.read_committed",
+    "writes.unequal_settings",
     "timeouts.connect_ms",
     "timeouts.probe_interval_ms",
     "timeouts.probe_ms",

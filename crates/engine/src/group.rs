@@ -116,13 +116,17 @@ impl<W: World> Group<W> {
             None => {
                 let contacts = ids.map(|id| group.contact(id, deadline));
                 let contacts = futures_util::future::join_all(contacts).await;
-                let mut failure = None;
+                let (mut present, mut failure) = (Vec::new(), None);
                 for (id, contact) in (0..).map(BackendId).zip(contacts) {
                     match contact {
-                        Ok(()) => group.admit(id, None, "answered at start"),
+                        Ok(()) => present.push(id),
                         Err(error) => failure = Some(error),
                     }
                 }
+                group.examine_all(&present).await?;
+                present
+                    .into_iter()
+                    .for_each(|id| group.admit(id, None, "answered at start"));
                 failure
             }
         };

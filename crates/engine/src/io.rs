@@ -205,6 +205,40 @@ pub const OWN_TABLES: [&str; 4] = [
      `fence` BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB",
 ];
 
+/// What a server is like before it takes part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Examination {
+    /// Whether it is MariaDB, and not MySQL.
+    pub is_mariadb: bool,
+    /// Settings that decide over results, as SHOW GLOBAL VARIABLES has them.
+    pub settings: Vec<Setting>,
+    /// What keeps it from executing what others execute, with what would be right.
+    pub obstacles: Vec<String>,
+    /// Whether its event scheduler is on.
+    pub scheduler_is_on: bool,
+    /// Events that are enabled, as `schema.event`; some of them, if there are many.
+    pub events: Vec<String>,
+}
+
+/// A setting of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The variable.
+    pub name: String,
+    /// Its global value.
+    pub value: String,
+    /// Whether SET GLOBAL changes it.
+    pub is_changeable: bool,
+}
+
+impl Examination {
+    /// The value of a setting, if the server has it.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let setting = self.settings.iter().find(|setting| setting.name == name);
+        setting.map(|setting| setting.value.as_str())
+    }
+}
+
 /// Reaches the servers of the group.
 pub trait Servers: Send + Sync + 'static {
     /// The connection type.
@@ -237,6 +271,17 @@ pub trait Servers: Send + Sync + 'static {
     fn may_permit_marks(&self, backend: BackendId) -> impl Future<Output = Result<(), LegError>> + Send;
     /// Permits an account (`user@host`, as `CURRENT_USER()` says it) to insert position rows: INSERT on `_grove`.`applied`, SELECT on `_grove`.`fence`.
     fn permit_marks(&self, backend: BackendId, account: &[u8]) -> impl Future<Output = Result<(), LegError>> + Send;
+    /// Finds out what the server is like. [`LegError::Unsuitable`] says that it does not tell.
+    fn examine(&self, backend: BackendId) -> impl Future<Output = Result<Examination, LegError>> + Send;
+    /// What an operator should know of the tables there; bounded, but not short.
+    fn warnings(&self, backend: BackendId) -> impl Future<Output = Result<Vec<String>, LegError>> + Send;
+    /// Changes a global setting there; [`LegError::Unsuitable`] says that the server refuses it.
+    fn adjust(
+        &self,
+        backend: BackendId,
+        setting: &str,
+        value: &str,
+    ) -> impl Future<Output = Result<(), LegError>> + Send;
     /// Asks over a control connection of its own whether the server answers; bounded by the probe timeout.
     fn probe(&self, backend: BackendId) -> impl Future<Output = Result<ServerFacts, LegError>> + Send;
     /// Who holds the lock that connection `thread_id` waits for: server connection ids, empty if none or unknown.

@@ -24,6 +24,15 @@ pub enum ReadCommitted {
     Upgrade,
 }
 
+/// What happens when settings that decide over results are not the same on all servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnequalSettings {
+    /// A server that comes back is given the lead's, or waits until it has them; a first start is refused.
+    Align,
+    /// The log says so.
+    Warn,
+}
+
 /// Bounds and policies.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -31,6 +40,8 @@ pub struct Settings {
     pub read_policy: ReadPolicy,
     /// READ COMMITTED writers.
     pub read_committed: ReadCommitted,
+    /// Servers whose settings are not the same.
+    pub unequal_settings: UnequalSettings,
     /// Pause between probes of one server.
     pub probe_interval: Duration,
     /// Probes that may fail in a row before a server is evicted.
@@ -82,6 +93,7 @@ impl Default for Settings {
         Self {
             read_policy: ReadPolicy::LeastOutstanding,
             read_committed: ReadCommitted::Gate,
+            unequal_settings: UnequalSettings::Align,
             probe_interval: Duration::from_millis(500),
             probe_failures: 3,
             follower_lock_wait: Duration::from_millis(200),

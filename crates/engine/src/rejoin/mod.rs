@@ -67,6 +67,14 @@ impl From<LogError> for Setback {
     }
 }
 
+/// What stands on a server does not permit something, until somebody changes it.
+fn waits(error: LegError) -> Setback {
+    match error {
+        LegError::Unsuitable(reason) => Setback::Later(reason),
+        error => Setback::Lost(error),
+    }
+}
+
 impl<W: World> Group<W> {
     /// Tries until the server is in the group again. Ends early only when somebody else has admitted it.
     pub(crate) async fn bring_back(self: &Arc<Self>, id: BackendId) {
@@ -129,14 +137,21 @@ impl<W: World> Group<W> {
         let _ends = scope.clone().drop_guard();
         let facts = self.world.servers().probe(id).await?;
         self.learn(id, facts);
+        self.examine(id).await.map_err(waits)?;
         let mut replay = self.begin_replay(id, &scope).await?;
         self.note_began(id, replay.position());
         self.set_status(id, MemberState::Replaying, "executes what it has missed");
+        let mut is_aligned = false;
         loop {
             self.catch_up(&mut replay).await?;
+            if !is_aligned {
+                // Not before: the log may have changed settings.
+                self.align(id).await?;
+                is_aligned = self.has_other_than(id);
+            }
             self.change_status(id, MemberState::Joining, "has executed what it had missed");
             // Where it is the only one, all legs are lost anyway.
-            let is_alone = self.view().online.iter().all(|&other| other == id);
+            let is_alone = !self.has_other_than(id);
             if !is_alone && self.is_anchored(id) {
                 self.world.clock().sleep(PAUSE_BEFORE_JOINING).await;
                 continue;
@@ -146,6 +161,10 @@ impl<W: World> Group<W> {
                 self.world.clock().sleep(PAUSE_BEFORE_JOINING).await;
                 continue;
             };
+            if self.has_other_than(id) && !is_aligned {
+                // Another one has joined just now.
+                continue;
+            }
             // Dropped in the middle it goes on later.
             let caught_up = tokio::select! {
                 biased;
@@ -163,6 +182,10 @@ impl<W: World> Group<W> {
             let position = replay.position();
             return self.admit_again(id, replay.fence(), position).await;
         }
+    }
+
+    fn has_other_than(&self, id: BackendId) -> bool {
+        self.view().online.iter().any(|&other| other != id)
     }
 
     /// Executes what is in the log. A server that does not gain on the writers is helped: commits are held up for moments, in the worst case for half of the time.

@@ -129,6 +129,9 @@ impl<W: World> Group<W> {
             Ok(equal) => equal,
             Err(error) => return Some(error),
         };
+        if let Err(error) = self.examine_all(&equal).await {
+            return Some(error);
+        }
         if self.settings.first_start == FirstStart::Compare
             && let Err(error) = self.hold_the_same(&equal).await
         {

@@ -7,7 +7,7 @@ use crate::model::{CAPABILITIES, Power, Server};
 use crate::random::Random;
 use crate::trace::Trace;
 use grove_engine::io::{
-    BackendId, Clock, CopyError, Entropy, Identity, KillKind, LegError, Phase, ServerFacts, Servers, World,
+    BackendId, Clock, CopyError, Entropy, Examination, Identity, KillKind, LegError, Phase, ServerFacts, Servers, World,
 };
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
@@ -254,6 +254,19 @@ impl Servers for SimulatedServers {
     }
 
     async fn permit_marks(&self, _: BackendId, _: &[u8]) -> Result<(), LegError> {
+        Ok(())
+    }
+
+    async fn examine(&self, backend: BackendId) -> Result<Examination, LegError> {
+        self.reach(backend, PROBE_TIMEOUT).await?;
+        Ok(Examination::default())
+    }
+
+    async fn warnings(&self, _: BackendId) -> Result<Vec<String>, LegError> {
+        Ok(Vec::new())
+    }
+
+    async fn adjust(&self, _: BackendId, _: &str, _: &str) -> Result<(), LegError> {
         Ok(())
     }
 

@@ -5,8 +5,8 @@
 
 use bytes::{Bytes, BytesMut};
 use grove_engine::io::{
-    BackendId, Clock, Copier, CopyError, CopyProgress, Entropy, Identity, KillKind, Leg, LegError, LegReply, Phase,
-    ReplySink, ServerFacts, Servers, World,
+    BackendId, Clock, Copier, CopyError, CopyProgress, Entropy, Examination, Identity, KillKind, Leg, LegError,
+    LegReply, Phase, ReplySink, ServerFacts, Servers, World,
 };
 use grove_wire::command::*;
 use grove_wire::packet::encode_frames;
@@ -185,6 +185,18 @@ impl Servers for ScriptedServers {
     }
 
     async fn permit_marks(&self, _: BackendId, _: &[u8]) -> Result<(), LegError> {
+        Ok(())
+    }
+
+    async fn examine(&self, _: BackendId) -> Result<Examination, LegError> {
+        Ok(Examination::default())
+    }
+
+    async fn warnings(&self, _: BackendId) -> Result<Vec<String>, LegError> {
+        Ok(Vec::new())
+    }
+
+    async fn adjust(&self, _: BackendId, _: &str, _: &str) -> Result<(), LegError> {
         Ok(())
     }
 

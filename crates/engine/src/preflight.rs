@@ -1,0 +1,190 @@
+//! What a server must be like to take part: able to execute what the others execute, and with the settings that decide over results as they have them.
+//!
+//! A server that was restarted has lost what SET GLOBAL had told it, and is told again when it comes back. At a first start nobody knows which server's
+//! settings are meant, so they must be the same.
+
+use crate::group::Group;
+use crate::io::{BackendId, Examination, LegError, Servers, Setting, World};
+use crate::rejoin::Setback;
+use crate::settings::UnequalSettings;
+
+impl<W: World> Group<W> {
+    /// Looks at a server before it takes part. Fails with what stands in its way, and what would be right.
+    pub(crate) async fn examine(&self, id: BackendId) -> Result<Examination, LegError> {
+        let found = self.world.servers().examine(id).await?;
+        for warning in self.world.servers().warnings(id).await? {
+            tracing::warn!(backend = self.name(id), "{warning}");
+        }
+        match self.settings.unequal_settings {
+            UnequalSettings::Align if !found.obstacles.is_empty() => {
+                Err(LegError::Unsuitable(found.obstacles.join("; ")))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    /// Gives a server that comes back the settings that the lead has. Fails if it cannot be given one.
+    pub(crate) async fn align(&self, id: BackendId) -> Result<(), Setback> {
+        let lead = self.view().lead;
+        let here = self.world.servers().examine(id).await?;
+        if lead != id && self.is_online(lead) {
+            let there = self.world.servers().examine(lead).await?;
+            self.align_with(id, &here, lead, &there).await?;
+        }
+        self.stop_scheduler(id, &here).await
+    }
+
+    async fn align_with(
+        &self,
+        id: BackendId,
+        here: &Examination,
+        lead: BackendId,
+        there: &Examination,
+    ) -> Result<(), Setback> {
+        for (setting, wanted) in differences(here, there) {
+            let Setting {
+                name,
+                value,
+                is_changeable,
+            } = setting;
+            let difference = format!("{name} is {value:?} there, and {wanted:?} on {}", self.name(lead));
+            if self.settings.unequal_settings == UnequalSettings::Warn {
+                tracing::warn!(backend = self.name(id), difference, "settings are not the same");
+                continue;
+            }
+            if !is_changeable {
+                return Err(Setback::Later(format!(
+                    "{difference}: change its configuration and start it again"
+                )));
+            }
+            match self.world.servers().adjust(id, name, wanted).await {
+                Ok(()) => tracing::warn!(backend = self.name(id), difference, "the setting was changed"),
+                Err(LegError::Unsuitable(refusal)) => return Err(Setback::Later(format!("{difference}: {refusal}"))),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every server would execute events by itself, each at its own time.
+    pub(crate) async fn stop_scheduler(&self, id: BackendId, found: &Examination) -> Result<(), Setback> {
+        if !found.scheduler_is_on || self.settings.unequal_settings == UnequalSettings::Warn {
+            return Ok(());
+        }
+        match self.world.servers().adjust(id, "event_scheduler", "OFF").await {
+            Ok(()) => {
+                tracing::info!(
+                    backend = self.name(id),
+                    events = found.events.join(", "),
+                    "the event scheduler was switched off: every server would execute events by itself"
+                );
+                Ok(())
+            }
+            Err(LegError::Unsuitable(refusal)) => Err(Setback::Later(format!(
+                "the event scheduler is on, and every server would execute events by itself: {refusal}"
+            ))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks at servers that begin together. Fails with everything that is to be changed.
+    pub(crate) async fn examine_all(&self, ids: &[BackendId]) -> Result<(), LegError> {
+        let examinations = ids.iter().map(|&id| async move { (id, self.examine(id).await) });
+        let mut wrong = Vec::new();
+        let mut found = Vec::new();
+        for (id, examination) in futures_util::future::join_all(examinations).await {
+            match examination {
+                Ok(examination) => found.push((id, examination)),
+                Err(LegError::Unsuitable(obstacles)) => wrong.push(format!("{}: {obstacles}", self.name(id))),
+                // It is found out elsewhere that it does not answer.
+                Err(_) => {}
+            }
+        }
+        if let Some(((first, wanted), others)) = found.split_first() {
+            for (id, examination) in others {
+                let name = self.name(*id);
+                wrong.extend(differences(examination, wanted).map(|(setting, wanted)| {
+                    let Setting {
+                        name: setting,
+                        value,
+                        is_changeable,
+                    } = setting;
+                    let remedy = match is_changeable {
+                        true => format!("SET GLOBAL {setting} on one of them"),
+                        false => "change the configuration of one of them".to_owned(),
+                    };
+                    format!(
+                        "{setting} is {wanted:?} on {}, and {value:?} on {name}: {remedy}",
+                        self.name(*first)
+                    )
+                }));
+            }
+        }
+        if self.settings.unequal_settings == UnequalSettings::Warn {
+            wrong.iter().for_each(|wrong| tracing::warn!("{wrong}"));
+            return Ok(());
+        }
+        for (id, examination) in &found {
+            if let (true, Some(event)) = (examination.scheduler_is_on, examination.events.first()) {
+                wrong.push(format!(
+                    "{}: the event scheduler is on, and every server would execute the event {event} by itself: SET GLOBAL event_scheduler=OFF",
+                    self.name(*id)
+                ));
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(LegError::Unsuitable(format!(
+                "{}. Or set writes.unequal_settings to warn, if you know better",
+                wrong.join("; ")
+            )));
+        }
+        for (id, examination) in &found {
+            if let Err(setback) = self.stop_scheduler(*id, examination).await {
+                tracing::warn!(backend = self.name(*id), %setback, "the event scheduler stays on");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Settings of the first that the second has with another value, and that value. Kinds that word their settings differently have none.
+fn differences<'a>(here: &'a Examination, there: &'a Examination) -> impl Iterator<Item = (&'a Setting, &'a str)> {
+    let is_same_kind = here.is_mariadb == there.is_mariadb;
+    let comparable = here.settings.iter().filter(move |_| is_same_kind);
+    comparable.filter_map(|setting| {
+        let wanted = there.value(&setting.name)?;
+        (wanted != setting.value).then_some((setting, wanted))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn examination(settings: &[(&str, &str)]) -> Examination {
+        let setting = |(name, value): &(&str, &str)| Setting {
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+            is_changeable: true,
+        };
+        Examination {
+            settings: settings.iter().map(setting).collect(),
+            ..Examination::default()
+        }
+    }
+
+    #[test]
+    fn only_what_both_have_can_differ() {
+        let here = examination(&[("a", "1"), ("b", "2"), ("c", "3")]);
+        let there = examination(&[("b", "5"), ("c", "3"), ("d", "4")]);
+        assert_eq!(
+            differences(&here, &there).collect::<Vec<_>>(),
+            [(&here.settings[1], "5")]
+        );
+        let mariadb = Examination {
+            is_mariadb: true,
+            ..there
+        };
+        assert_eq!(differences(&here, &mariadb).count(), 0);
+    }
+}
