@@ -17,14 +17,15 @@ mod definitions;
 mod literal;
 mod make;
 mod rows;
+mod sequences;
 mod survey;
 
 pub use compare::differences;
 
 use connection::Connection;
-use definitions::Sequence;
 use futures_util::future::try_join_all;
 use grove_engine::io::{Copier, CopyError, CopyProgress, Leg};
+use sequences::Sequence;
 use survey::Survey;
 
 /// Errors after which another attempt may succeed. A table is not any more what it was at the snapshot: ER_NO_SUCH_TABLE, ER_TABLE_DEF_CHANGED,
@@ -36,8 +37,9 @@ const PASSING: [u16; 8] = [1146, 1412, 1054, 1205, 1213, 1053, 1317, 1927];
 pub struct LogicalCopy<L: Leg> {
     from: Vec<Connection<L>>,
     into: Vec<Connection<L>>,
-    /// With their values at the instant.
     sequences: Vec<Sequence>,
+    /// Their values at the instant.
+    values: Vec<String>,
 }
 
 impl<L: Leg> LogicalCopy<L> {
@@ -47,10 +49,16 @@ impl<L: Leg> LogicalCopy<L> {
         let mut into: Vec<_> = into.into_iter().map(Connection::new).collect();
         try_join_all(from.iter_mut().map(prepare_to_read)).await?;
         try_join_all(into.iter_mut().map(make::prepare)).await?;
+        let mut sequences = Vec::new();
+        if let Some(first) = from.first_mut() {
+            sequences = sequences::read(first).await?;
+            sequences::refuse_cached(first, &sequences).await?;
+        }
         Ok(Self {
             from,
             into,
-            sequences: Vec::new(),
+            sequences,
+            values: Vec::new(),
         })
     }
 }
@@ -60,7 +68,9 @@ impl<L: Leg> Copier for LogicalCopy<L> {
         let begin = |connection| Connection::say(connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT");
         try_join_all(self.from.iter_mut().map(begin)).await?;
         if let Some(first) = self.from.first_mut() {
-            self.sequences = definitions::sequences(first).await?;
+            for sequence in &self.sequences {
+                self.values.push(sequences::values(first, sequence).await?);
+            }
         }
         Ok(())
     }
@@ -70,12 +80,16 @@ impl<L: Leg> Copier for LogicalCopy<L> {
             mut from,
             mut into,
             sequences,
+            values,
         } = self;
         let (Some(first_from), Some(first_into)) = (from.first_mut(), into.first_mut()) else {
             return Err(CopyError::Unsuitable("there is no connection to copy over".into()));
         };
+        // Those of the preparation, unless one has been made or altered before the instant.
+        let are_same_sequences = sequences == sequences::read(first_from).await?;
+        let sequences = sequences.into_iter().zip(values).collect();
         let survey = Survey::read(first_from, sequences).await?;
-        if !is_unchanged() {
+        if !are_same_sequences || !is_unchanged() {
             return Err(CopyError::Changed(
                 "a definition changed while all of them were read".into(),
             ));

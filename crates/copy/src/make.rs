@@ -6,6 +6,7 @@ use crate::accounts::{self, Account};
 use crate::connection::{Connection, refused, text};
 use crate::definitions::Program;
 use crate::literal::name;
+use crate::sequences;
 use crate::survey::Survey;
 
 /// Nothing is checked while it is made: it was right where it comes from.
@@ -57,11 +58,8 @@ pub(crate) async fn tables<L: Leg>(into: &mut Connection<L>, survey: &Survey) ->
     for (_, create) in &survey.schemas {
         into.say(create).await?;
     }
-    for sequence in &survey.sequences {
-        into.say(format!("USE {}", name(&sequence.schema))).await?;
-        into.say(&sequence.create).await?;
-        into.say(format!("SELECT SETVAL({},{},0)", name(&sequence.name), sequence.next))
-            .await?;
+    for (sequence, values) in &survey.sequences {
+        sequences::make(into, sequence, values).await?;
     }
     for table in &survey.tables {
         into.say(format!("USE {}", name(&table.schema))).await?;

@@ -8,9 +8,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::accounts::{self, Account};
 use crate::connection::{Connection, text};
-use crate::definitions::{self, Program, Sequence, Table};
+use crate::definitions::{self, Program, Table};
 use crate::literal::{Form, name};
 use crate::rows::Writer;
+use crate::sequences::Sequence;
 
 /// Tables that have more rows are copied by ranges of about so many.
 const ROWS_AT_ONCE: u64 = 100_000;
@@ -21,7 +22,8 @@ const MOST_RANGES: u64 = 256;
 pub(crate) struct Survey {
     pub schemas: Vec<(String, String)>,
     pub tables: Vec<Table>,
-    pub sequences: Vec<Sequence>,
+    /// With their values at the instant.
+    pub sequences: Vec<(Sequence, String)>,
     pub routines: Vec<Program>,
     pub views: Vec<Program>,
     pub triggers: Vec<Program>,
@@ -65,7 +67,7 @@ async fn standing<L: Leg>(from: &mut Connection<L>) -> Result<Vec<String>, CopyE
 
 impl Survey {
     /// Reads all definitions. They are those of now, not of the instant: whoever asks sees to it that none has changed since.
-    pub async fn read<L: Leg>(from: &mut Connection<L>, sequences: Vec<Sequence>) -> Result<Self, CopyError> {
+    pub async fn read<L: Leg>(from: &mut Connection<L>, sequences: Vec<(Sequence, String)>) -> Result<Self, CopyError> {
         Ok(Self {
             schemas: definitions::schemas(from).await?,
             tables: definitions::tables(from).await?,

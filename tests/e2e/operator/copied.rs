@@ -55,8 +55,19 @@ const COMMON: &[&str] = &[
 ];
 
 const MARIADB: &[&str] = &[
-    "CREATE SEQUENCE ticket START WITH 100 INCREMENT BY 5",
+    "CREATE SEQUENCE ticket START WITH 100 INCREMENT BY 5 NOCACHE",
     "SELECT NEXTVAL(ticket)",
+    "CREATE SEQUENCE single CACHE 1",
+    "SELECT NEXTVAL(single)",
+    "CREATE SEQUENCE around MINVALUE 1 MAXVALUE 2 NOCACHE CYCLE",
+    "SELECT NEXTVAL(around)",
+    "SELECT NEXTVAL(around)",
+    "SELECT NEXTVAL(around)",
+    "CREATE SEQUENCE back START WITH 100 NOCACHE",
+    "ALTER SEQUENCE back RESTART 5",
+    "CREATE SEQUENCE spent MINVALUE 1 MAXVALUE 2 NOCACHE",
+    "SELECT NEXTVAL(spent)",
+    "SELECT NEXTVAL(spent)",
     "CREATE TABLE own_types (id UUID PRIMARY KEY, a INET6, b INET4, hidden INT INVISIBLE DEFAULT 3)",
     "INSERT INTO own_types (id, a, b, hidden) VALUES ('123e4567-e89b-12d3-a456-426655440000', '2001:db8::ff00:42:8329', '192.0.2.1', 9)",
     "CREATE ROLE readers",
@@ -115,11 +126,12 @@ async fn further(cluster: &Cluster, place: usize, kind: Kind) -> Vec<String> {
         seen.extend(rows);
     }
     if kind == Kind::MariaDb {
-        let next: Option<String> = look
-            .query_first("SELECT CONCAT('next ', next_not_cached_value) FROM app.ticket")
-            .await
-            .unwrap();
-        seen.extend(next);
+        for sequence in ["ticket", "single", "around", "back", "spent"] {
+            let question =
+                format!("SELECT CONCAT_WS(' ', '{sequence}', next_not_cached_value, cycle_count) FROM app.{sequence}");
+            let holds: Option<String> = look.query_first(question).await.unwrap();
+            seen.extend(holds);
+        }
     }
     seen
 }
@@ -150,6 +162,11 @@ async fn everything_is_copied(kind: Kind) {
     assert_servers_equal(&cluster).await;
     let (donor, copy) = (further(&cluster, 1, kind).await, further(&cluster, 2, kind).await);
     assert_eq!(donor, copy);
+    if kind == Kind::MariaDb {
+        for holds in ["ticket 105 0", "single 2 0", "around 2 1", "back 5 0", "spent 3 0"] {
+            assert!(copy.iter().any(|line| line == holds), "{holds}: {copy:#?}");
+        }
+    }
     for account in ["clerk", "ödd", "readers"] {
         assert!(copy.iter().any(|line| line.contains(account)), "{account}: {copy:#?}");
     }
@@ -184,11 +201,35 @@ async fn what_cannot_be_copied_is_named() {
     run(&mut conn, &["CREATE TABLE plain (a INT) ENGINE=MyISAM"]).await;
     cluster.command("db3", "disable", &json!({})).await.unwrap();
     cluster.wait_for_state("db3", "disabled", LIMIT).await.unwrap();
-    cluster.command("db3", "rebuild", &json!({})).await.unwrap();
-    let reason = cluster.wait_for_state("db3", "diverged", LIMIT).await.unwrap();
+    let refused = async || {
+        cluster.command("db3", "rebuild", &json!({})).await.unwrap();
+        cluster.wait_for_state("db3", "diverged", LIMIT).await.unwrap()
+    };
+    let reason = refused().await;
     assert!(reason.contains("app.plain (engine MyISAM)"), "{reason}");
-    run(&mut conn, &["ALTER TABLE plain ENGINE=InnoDB"]).await;
+    let cached = [
+        "ALTER TABLE plain ENGINE=InnoDB",
+        "CREATE SEQUENCE hasty",
+        "CREATE SEQUENCE few CACHE 2",
+        "CREATE SEQUENCE steady NOCACHE",
+        "INSERT INTO plain VALUES (NEXTVAL(hasty)), (NEXTVAL(few)), (NEXTVAL(steady))",
+    ];
+    run(&mut conn, &cached).await;
+    let reason = refused().await;
+    assert!(
+        reason.contains("app.few (cache 2), app.hasty (cache 1000);"),
+        "{reason}"
+    );
+    assert!(reason.contains("ALTER SEQUENCE .. NOCACHE"), "{reason}");
+    run(
+        &mut conn,
+        &["ALTER SEQUENCE hasty NOCACHE", "ALTER SEQUENCE few NOCACHE"],
+    )
+    .await;
     cluster.command("db3", "rebuild", &json!({})).await.unwrap();
     wait_until_rebuilt(&cluster, "db3").await;
+    // Every server gives the same values.
+    let drawn = "INSERT INTO plain VALUES (NEXTVAL(hasty)), (NEXTVAL(few)), (NEXTVAL(steady))";
+    run(&mut conn, &[drawn]).await;
     assert_servers_equal(&cluster).await;
 }
