@@ -72,11 +72,13 @@ impl Servers for MysqlServers {
     type Copier = LogicalCopy<MysqlLeg>;
 
     async fn prepare_copy(&self, donor: BackendId, target: BackendId) -> Result<LogicalCopy<MysqlLeg>, CopyError> {
-        let dial = async |id| {
+        let dial = async |id, connections: usize| {
             let control = &self.server(id)?.control;
-            try_join_all((0..COPY_CONNECTIONS).map(|_| control.open())).await
+            try_join_all((0..connections).map(|_| control.open())).await
         };
-        LogicalCopy::prepare(dial(donor).await?, dial(target).await?).await
+        let definitions = self.server(donor)?.control.open().await?;
+        let from = dial(donor, COPY_CONNECTIONS).await?;
+        LogicalCopy::prepare(definitions, from, dial(target, COPY_CONNECTIONS).await?).await
     }
 
     async fn differences(&self, first: BackendId, second: BackendId) -> Result<Vec<String>, CopyError> {

@@ -35,6 +35,8 @@ const PASSING: [u16; 8] = [1146, 1412, 1054, 1205, 1213, 1053, 1317, 1927];
 
 /// A copy from one server to another.
 pub struct LogicalCopy<L: Leg> {
+    /// To the server that is copied, without a transaction: SHOW CREATE USER of MySQL takes locks in one, after which it keeps its tables until its end.
+    definitions: Connection<L>,
     from: Vec<Connection<L>>,
     into: Vec<Connection<L>>,
     sequences: Vec<Sequence>,
@@ -43,18 +45,18 @@ pub struct LogicalCopy<L: Leg> {
 }
 
 impl<L: Leg> LogicalCopy<L> {
-    /// Takes fresh connections of Grove's own account, as many to the one server as to the other, and at least one.
-    pub async fn prepare(from: Vec<L>, into: Vec<L>) -> Result<Self, CopyError> {
+    /// Takes fresh connections of Grove's own account: one for definitions, and as many from the one server as into the other, at least one.
+    pub async fn prepare(definitions: L, from: Vec<L>, into: Vec<L>) -> Result<Self, CopyError> {
+        let mut definitions = Connection::new(definitions);
         let mut from: Vec<_> = from.into_iter().map(Connection::new).collect();
         let mut into: Vec<_> = into.into_iter().map(Connection::new).collect();
+        prepare_to_read(&mut definitions).await?;
         try_join_all(from.iter_mut().map(prepare_to_read)).await?;
         try_join_all(into.iter_mut().map(make::prepare)).await?;
-        let mut sequences = Vec::new();
-        if let Some(first) = from.first_mut() {
-            sequences = sequences::read(first).await?;
-            sequences::refuse_cached(first, &sequences).await?;
-        }
+        let sequences = sequences::read(&mut definitions).await?;
+        sequences::refuse_cached(&mut definitions, &sequences).await?;
         Ok(Self {
+            definitions,
             from,
             into,
             sequences,
@@ -65,18 +67,17 @@ impl<L: Leg> LogicalCopy<L> {
 
 impl<L: Leg> Copier for LogicalCopy<L> {
     async fn freeze(&mut self) -> Result<(), CopyError> {
-        let begin = |connection| Connection::say(connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT");
-        try_join_all(self.from.iter_mut().map(begin)).await?;
-        if let Some(first) = self.from.first_mut() {
-            for sequence in &self.sequences {
-                self.values.push(sequences::values(first, sequence).await?);
-            }
+        try_join_all(self.from.iter_mut().map(Connection::begin_snapshot)).await?;
+        for sequence in &self.sequences {
+            self.values
+                .push(sequences::values(&mut self.definitions, sequence).await?);
         }
         Ok(())
     }
 
     async fn run(self, is_unchanged: impl Fn() -> bool + Send, progress: &CopyProgress) -> Result<(), CopyError> {
         let Self {
+            mut definitions,
             mut from,
             mut into,
             sequences,
@@ -86,9 +87,9 @@ impl<L: Leg> Copier for LogicalCopy<L> {
             return Err(CopyError::Unsuitable("there is no connection to copy over".into()));
         };
         // Those of the preparation, unless one has been made or altered before the instant.
-        let are_same_sequences = sequences == sequences::read(first_from).await?;
+        let are_same_sequences = sequences == sequences::read(&mut definitions).await?;
         let sequences = sequences.into_iter().zip(values).collect();
-        let survey = Survey::read(first_from, sequences).await?;
+        let survey = Survey::read(&mut definitions, first_from, sequences).await?;
         if !are_same_sequences || !is_unchanged() {
             return Err(CopyError::Changed(
                 "a definition changed while all of them were read".into(),

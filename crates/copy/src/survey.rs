@@ -67,16 +67,20 @@ async fn standing<L: Leg>(from: &mut Connection<L>) -> Result<Vec<String>, CopyE
 
 impl Survey {
     /// Reads all definitions. They are those of now, not of the instant: whoever asks sees to it that none has changed since.
-    pub async fn read<L: Leg>(from: &mut Connection<L>, sequences: Vec<(Sequence, String)>) -> Result<Self, CopyError> {
+    pub async fn read<L: Leg>(
+        now: &mut Connection<L>,
+        snapshot: &mut Connection<L>,
+        sequences: Vec<(Sequence, String)>,
+    ) -> Result<Self, CopyError> {
         Ok(Self {
-            schemas: definitions::schemas(from).await?,
-            tables: definitions::tables(from).await?,
-            routines: definitions::routines(from).await?,
-            views: definitions::views(from).await?,
-            triggers: definitions::triggers(from).await?,
-            events: definitions::events(from).await?,
-            accounts: accounts::read(from).await?,
-            standing: standing(from).await?,
+            schemas: definitions::schemas(now).await?,
+            tables: definitions::tables(now).await?,
+            routines: definitions::routines(now).await?,
+            views: definitions::views(now).await?,
+            triggers: definitions::triggers(now).await?,
+            events: definitions::events(now).await?,
+            accounts: accounts::read(now).await?,
+            standing: standing(snapshot).await?,
             sequences,
         })
     }
@@ -97,6 +101,7 @@ impl Survey {
                 pieces.push_back(Piece { table: at, condition });
             }
         }
+        first.release_tables().await?;
         let pieces = Mutex::new(pieces);
         let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let tables = &self.tables;
@@ -105,6 +110,7 @@ impl Survey {
             into.say("SET NAMES binary").await?;
             while let Some(piece) = next() {
                 copy_piece(from, into, &tables[piece.table], &piece.condition, progress).await?;
+                from.release_tables().await?;
             }
             into.say("SET NAMES utf8mb4").await
         }))

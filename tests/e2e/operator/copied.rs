@@ -4,6 +4,7 @@ use grove_testkit::equality::assert_servers_equal;
 use grove_testkit::{Cluster, Kind};
 use mysql_async::prelude::Queryable;
 use serde_json::json;
+use std::time::Duration;
 
 use super::{LIMIT, options, spoil, wait_until_rebuilt};
 use crate::stage::{PROXYD, run};
@@ -192,6 +193,65 @@ async fn everything_is_copied_on_mariadb() {
 #[tokio::test]
 async fn everything_is_copied_on_mysql() {
     everything_is_copied(Kind::MySql).await;
+}
+
+/// The copy cannot end before the ALTER has, because its last table is locked on the target.
+async fn a_table_that_is_copied_can_be_altered_before_the_copy_ends(kind: Kind) {
+    let cluster = Cluster::start_with(options(kind), PROXYD).await.unwrap();
+    let mut conn = cluster.client().await.unwrap();
+    run(
+        &mut conn,
+        &[
+            "CREATE TABLE a_first (id INT PRIMARY KEY)",
+            "INSERT INTO a_first VALUES (1), (2), (3)",
+            "CREATE TABLE large (id INT AUTO_INCREMENT PRIMARY KEY, filler VARCHAR(200))",
+            "INSERT INTO large (filler) VALUES (REPEAT('x', 200))",
+        ],
+    )
+    .await;
+    for _ in 0..18 {
+        run(&mut conn, &["INSERT INTO large (filler) SELECT filler FROM large"]).await;
+    }
+    // The server divides a large table only once it knows how large it is.
+    run(&mut conn, &["ANALYZE TABLE large"]).await;
+    cluster.command("db3", "disable", &json!({})).await.unwrap();
+    cluster.wait_for_state("db3", "disabled", LIMIT).await.unwrap();
+    let mut target = cluster.look_at(2).await.unwrap();
+    spoil(&cluster, 2).await;
+    cluster
+        .command("db3", "rebuild", &json!({"from": "db2"}))
+        .await
+        .unwrap();
+    let begun = tokio::time::Instant::now();
+    while target
+        .query_drop("LOCK TABLES app.large READ, app.a_first READ")
+        .await
+        .is_err()
+    {
+        assert!(begun.elapsed() < LIMIT);
+    }
+    while target.query_first("SELECT COUNT(*) FROM app.a_first").await.unwrap() != Some(3) {
+        run(&mut target, &["UNLOCK TABLES"]).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        run(&mut target, &["LOCK TABLES app.large READ, app.a_first READ"]).await;
+    }
+    let altered = conn.query_drop("ALTER TABLE a_first ADD COLUMN b INT");
+    tokio::time::timeout(LIMIT, altered).await.unwrap().unwrap();
+    let rows: Option<usize> = target.query_first("SELECT COUNT(*) FROM app.large").await.unwrap();
+    assert!(rows < Some(1 << 18), "the copy had ended");
+    run(&mut target, &["UNLOCK TABLES"]).await;
+    wait_until_rebuilt(&cluster, "db3").await;
+    assert_servers_equal(&cluster).await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_copied_can_be_altered_before_the_copy_ends_on_mariadb() {
+    a_table_that_is_copied_can_be_altered_before_the_copy_ends(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_copied_can_be_altered_before_the_copy_ends_on_mysql() {
+    a_table_that_is_copied_can_be_altered_before_the_copy_ends(Kind::MySql).await;
 }
 
 #[tokio::test]
