@@ -117,7 +117,9 @@ async fn must_make<L: Leg>(into: &mut Connection<L>, program: &Program) -> Resul
     }
 }
 
+/// A view has no sql_mode of its own: it must not be read in that of the program before it.
 async fn make<L: Leg>(into: &mut Connection<L>, program: &Program) -> Result<Option<grove_wire::ErrPacket>, CopyError> {
+    plain_context(into).await?;
     into.say(format!("USE {}", name(&program.schema))).await?;
     for assignment in &program.context {
         into.say(assignment).await?;

@@ -47,6 +47,12 @@ const COMMON: &[&str] = &[
     "CREATE PROCEDURE greet(IN who VARCHAR(20)) BEGIN SELECT CONCAT('grüß ', who); END",
     "CREATE VIEW b_base AS SELECT id, twice(v) AS v FROM parted",
     "CREATE VIEW a_on_top AS SELECT * FROM b_base WHERE v > 1",
+    // The last routine that is made must not lend its mode to the views.
+    "SET SESSION sql_mode='ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,IGNORE_SPACE,HIGH_NOT_PRECEDENCE'",
+    "CREATE PROCEDURE zz_quoting() SELECT 'a\\b' || \"id\" FROM \"mother\"",
+    "CREATE VIEW written_in_ansi AS SELECT 'a\\b' || 'c''d' AS v, \"id\" FROM \"mother\" WHERE NOT \"id\" BETWEEN -1 AND 0",
+    "SET SESSION sql_mode=DEFAULT",
+    "CREATE VIEW written_plainly AS SELECT 'a\\\\b\\n' AS v, 'it''s \"so\"' AS w, id IN (1) || id IN (2) AS x, NOT id BETWEEN -1 AND 0 AS y FROM mother",
     "CREATE EVENT IF NOT EXISTS tidy ON SCHEDULE EVERY 1 DAY STARTS '2036-01-01 00:00:00' DISABLE COMMENT 'später' DO DELETE FROM audit",
     "CREATE USER 'clerk'@'10.%' IDENTIFIED BY 'secret' PASSWORD EXPIRE NEVER",
     "GRANT SELECT, UPDATE (v) ON app.parted TO 'clerk'@'10.%'",
@@ -119,6 +125,9 @@ async fn further(cluster: &Cluster, place: usize, kind: Kind) -> Vec<String> {
         "SELECT CONCAT_WS(' ', event_schema, event_name, event_definition, interval_value, interval_field, starts, status, event_comment, character_set_client, collation_connection, time_zone, sql_mode) FROM information_schema.events ORDER BY 1",
         "SELECT CONCAT_WS(' ', trigger_schema, trigger_name, action_order, character_set_client, collation_connection) FROM information_schema.triggers WHERE trigger_schema = 'app' ORDER BY 1",
         "SELECT CONCAT_WS(' ', routine_name, is_deterministic, character_set_client, collation_connection, database_collation) FROM information_schema.routines WHERE routine_schema = 'app' ORDER BY 1",
+        "SELECT CONCAT_WS(' ', table_name, view_definition, check_option, definer, security_type) FROM information_schema.views WHERE table_schema = 'app' ORDER BY 1",
+        "SELECT CONCAT_WS(' ', id, HEX(v)) FROM app.written_in_ansi ORDER BY 1",
+        "SELECT CONCAT_WS(' ', HEX(v), HEX(w), x, y) FROM app.written_plainly ORDER BY 1",
         "SELECT CONCAT_WS(' ', schema_name, default_collation_name) FROM information_schema.schemata ORDER BY 1",
     ];
     for question in questions {
