@@ -14,6 +14,7 @@ mod accounts;
 mod compare;
 mod connection;
 mod definitions;
+mod grants;
 mod literal;
 mod make;
 mod rows;

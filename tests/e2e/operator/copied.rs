@@ -7,7 +7,7 @@ use serde_json::json;
 use std::time::Duration;
 
 use super::{LIMIT, options, spoil, wait_until_rebuilt};
-use crate::stage::{PROXYD, run};
+use crate::stage::{PROXYD, Place, run};
 
 const COMMON: &[&str] = &[
     "CREATE DATABASE `od``d-näme` DEFAULT CHARACTER SET latin1",
@@ -92,8 +92,8 @@ const MYSQL: &[&str] = &[
     "ALTER USER 'clerk'@'10.%' DEFAULT ROLE readers",
 ];
 
-/// What the comparison of servers does not look at.
-async fn further(cluster: &Cluster, place: usize, kind: Kind) -> Vec<String> {
+/// Accounts with their rights, apart from Grove's own.
+async fn accounts(cluster: &Cluster, place: usize, kind: Kind) -> Vec<String> {
     let mut look = cluster.look_at(place).await.unwrap();
     if kind == Kind::MySql {
         look.query_drop("SET SESSION print_identified_with_as_hex=ON")
@@ -121,6 +121,13 @@ async fn further(cluster: &Cluster, place: usize, kind: Kind) -> Vec<String> {
         grants.sort();
         seen.extend(grants);
     }
+    seen
+}
+
+/// What the comparison of servers does not look at.
+async fn further(cluster: &Cluster, place: usize, kind: Kind) -> Vec<String> {
+    let mut look = cluster.look_at(place).await.unwrap();
+    let mut seen = accounts(cluster, place, kind).await;
     let questions = [
         "SELECT CONCAT_WS(' ', event_schema, event_name, event_definition, interval_value, interval_field, starts, status, event_comment, character_set_client, collation_connection, time_zone, sql_mode) FROM information_schema.events ORDER BY 1",
         "SELECT CONCAT_WS(' ', trigger_schema, trigger_name, action_order, character_set_client, collation_connection) FROM information_schema.triggers WHERE trigger_schema = 'app' ORDER BY 1",
@@ -202,6 +209,94 @@ async fn everything_is_copied_on_mariadb() {
 #[tokio::test]
 async fn everything_is_copied_on_mysql() {
     everything_is_copied(Kind::MySql).await;
+}
+
+/// Roles lose their members when they are made anew, servers keep rights on what has been dropped, and Grove may have its own rights from a role.
+async fn accounts_that_depend_on_each_other_are_copied(kind: Kind) {
+    let cluster = Cluster::start_with(options(kind), PROXYD).await.unwrap();
+    let mut conn = cluster.client().await.unwrap();
+    let default_role = |role, user| match kind {
+        Kind::MariaDb => format!("SET DEFAULT ROLE {role} FOR {user}"),
+        Kind::MySql => format!("ALTER USER {user} DEFAULT ROLE {role}"),
+    };
+    run(
+        &mut conn,
+        &[
+            "CREATE TABLE kept (a INT, b INT, c INT)",
+            "CREATE TABLE gone (a INT)",
+            "CREATE USER clerk IDENTIFIED BY 'secret'",
+            "GRANT SELECT (a, b), UPDATE (c) ON app.kept TO clerk",
+            "GRANT SELECT ON app.gone TO clerk",
+            "ALTER TABLE kept DROP COLUMN b",
+            "DROP TABLE gone",
+            "CREATE ROLE helpers",
+            "GRANT SELECT ON app.* TO helpers",
+            "CREATE ROLE chiefs",
+            "GRANT helpers TO chiefs",
+            "CREATE USER member IDENTIFIED BY 'secret'",
+            "GRANT helpers TO member",
+            "CREATE ROLE steady",
+            "CREATE USER late IDENTIFIED BY 'secret'",
+            "GRANT steady TO late",
+            &default_role("helpers", "member"),
+        ],
+    )
+    .await;
+    cluster.command("db3", "disable", &json!({})).await.unwrap();
+    cluster.wait_for_state("db3", "disabled", LIMIT).await.unwrap();
+    let mut target = cluster.look_at(2).await.unwrap();
+    run(
+        &mut target,
+        &[
+            "GRANT INSERT ON app.* TO helpers",
+            "DROP USER late, clerk",
+            "CREATE ROLE inner_keeper",
+            "GRANT ALL ON *.* TO inner_keeper WITH GRANT OPTION",
+            "CREATE ROLE keeper",
+            "GRANT inner_keeper TO keeper",
+            "GRANT keeper TO grove",
+            &default_role("keeper", "grove"),
+        ],
+    )
+    .await;
+    let place = Place {
+        address: cluster.servers()[2].address(),
+        kind,
+    };
+    let rights = [
+        "REVOKE ALL PRIVILEGES ON *.* FROM grove",
+        "REVOKE GRANT OPTION ON *.* FROM grove",
+    ];
+    run(&mut place.client().await, &rights).await;
+    cluster
+        .command("db3", "rebuild", &json!({"from": "db2"}))
+        .await
+        .unwrap();
+    wait_until_rebuilt(&cluster, "db3").await;
+    let donor: Vec<String> = accounts(&cluster, 1, kind)
+        .await
+        .into_iter()
+        .filter(|line| !line.contains("`gone`"))
+        .map(|line| line.replace("(`a`, `b`)", "(`a`)"))
+        .collect();
+    let mut copy = accounts(&cluster, 2, kind).await;
+    copy.retain(|line| !line.contains("keeper"));
+    assert_eq!(donor, copy);
+    for account in ["clerk", "member", "late", "helpers", "chiefs", "steady"] {
+        assert!(copy.iter().any(|line| line.contains(account)), "{account}: {copy:#?}");
+    }
+    run(&mut conn, &["INSERT INTO kept VALUES (1, 2)"]).await;
+    assert_servers_equal(&cluster).await;
+}
+
+#[tokio::test]
+async fn accounts_that_depend_on_each_other_are_copied_on_mariadb() {
+    accounts_that_depend_on_each_other_are_copied(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn accounts_that_depend_on_each_other_are_copied_on_mysql() {
+    accounts_that_depend_on_each_other_are_copied(Kind::MySql).await;
 }
 
 /// The copy cannot end before the ALTER has, because its last table is locked on the target.
