@@ -87,11 +87,13 @@ impl Servers for MysqlServers {
         // What an earlier copy, or a Grove that is gone, has sent there must not arrive in the midst of this one.
         let account = self.server(target)?.account.clone();
         self.expel(target, &[account]).await?;
-        let dial = async |id| {
+        let dial = async |id, connections: usize| {
             let control = &self.server(id)?.control;
-            try_join_all((0..COPY_CONNECTIONS).map(|_| control.open())).await
+            try_join_all((0..connections).map(|_| control.open())).await
         };
-        LogicalCopy::prepare(dial(donor).await?, dial(target).await?).await
+        let definitions = self.server(donor)?.control.open().await?;
+        let from = dial(donor, COPY_CONNECTIONS).await?;
+        LogicalCopy::prepare(definitions, from, dial(target, COPY_CONNECTIONS).await?).await
     }
 
     async fn differences(&self, first: BackendId, second: BackendId) -> Result<Vec<String>, CopyError> {

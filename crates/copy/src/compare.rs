@@ -11,6 +11,7 @@ use crate::connection::{Connection, text};
 use crate::definitions;
 use crate::literal::name;
 use crate::prepare_to_read;
+use crate::sequences;
 
 /// Differences that are named.
 const MOST_NAMED: usize = 20;
@@ -87,9 +88,10 @@ async fn holdings<L: Leg>(of: &mut Connection<L>, in_detail: bool) -> Result<Hol
     if !in_detail {
         return Ok(holdings);
     }
-    for sequence in definitions::sequences(of).await? {
+    for sequence in sequences::read(of).await? {
         let thing = format!("sequence {}.{}", sequence.schema, sequence.name);
-        holdings.insert(thing, format!("{} next {}", sequence.create, sequence.next));
+        let values = sequences::values(of, &sequence).await?;
+        holdings.insert(thing, format!("{} holds {values}", sequence.create));
     }
     let programs = [
         ("routine", definitions::routines(of).await?),

@@ -30,6 +30,17 @@ impl<L: Leg> Connection<L> {
         }
     }
 
+    /// Fixes the instant of which everything that is read from now on is.
+    pub async fn begin_snapshot(&mut self) -> Result<(), CopyError> {
+        self.say("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
+        self.say("SAVEPOINT nothing_read").await
+    }
+
+    /// Gives up the metadata locks of all tables that have been read since the instant, for which an ALTER would wait. The snapshot stays.
+    pub async fn release_tables(&mut self) -> Result<(), CopyError> {
+        self.say("ROLLBACK TO SAVEPOINT nothing_read").await
+    }
+
     /// Has a statement executed that gives no rows, or whose rows do not matter.
     pub async fn say(&mut self, sql: impl AsRef<[u8]>) -> Result<(), CopyError> {
         let sql = sql.as_ref();

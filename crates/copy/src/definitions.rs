@@ -7,7 +7,7 @@ use crate::literal::{self, Form, name};
 use std::collections::HashMap;
 
 /// Schemas that a server has by itself, and Grove's own. As a list for IN.
-const NOT_COPIED: &str = "('mysql','information_schema','performance_schema','sys','_grove')";
+pub(crate) const NOT_COPIED: &str = "('mysql','information_schema','performance_schema','sys','_grove')";
 
 /// A table with rows.
 pub(crate) struct Table {
@@ -20,14 +20,6 @@ pub(crate) struct Table {
     pub range_column: Option<String>,
     /// As many as the server believes.
     pub rows: u64,
-}
-
-/// A sequence of MariaDB.
-pub(crate) struct Sequence {
-    pub schema: String,
-    pub name: String,
-    pub create: String,
-    pub next: String,
 }
 
 /// What is made by a text in a character set of its own: a view, a trigger, a routine, an event.
@@ -159,30 +151,6 @@ async fn range_columns<L: Leg>(from: &mut Connection<L>) -> Result<HashMap<Place
             _ => None,
         });
     Ok(ranges.collect())
-}
-
-/// MariaDB's sequences, with their next values. These are not part of a snapshot.
-pub(crate) async fn sequences<L: Leg>(from: &mut Connection<L>) -> Result<Vec<Sequence>, CopyError> {
-    let listed = from
-        .ask(format!(
-            "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES \
-             WHERE TABLE_TYPE = 'SEQUENCE' AND LOWER(TABLE_SCHEMA) NOT IN {NOT_COPIED} ORDER BY 1, 2"
-        ))
-        .await?;
-    let mut sequences = Vec::new();
-    for row in listed {
-        let (schema, sequence) = (text(&row, 0), text(&row, 1));
-        let place = format!("{}.{}", name(&schema), name(&sequence));
-        let create = from.ask(format!("SHOW CREATE SEQUENCE {place}")).await?;
-        let next = from.ask(format!("SELECT next_not_cached_value FROM {place}")).await?;
-        sequences.push(Sequence {
-            schema,
-            name: sequence,
-            create: create.first().map(|row| text(row, 1)).unwrap_or_default(),
-            next: next.first().map(|row| text(row, 0)).unwrap_or_default(),
-        });
-    }
-    Ok(sequences)
 }
 
 /// Where SHOW CREATE says what about a kind of program.

@@ -14,19 +14,21 @@ mod accounts;
 mod compare;
 mod connection;
 mod definitions;
+mod grants;
 mod literal;
 mod make;
 mod places;
 mod rows;
+mod sequences;
 mod survey;
 
 pub use compare::differences;
 
 use connection::Connection;
-use definitions::Sequence;
 use futures_util::future::try_join_all;
 use grove_engine::io::{Copier, CopyError, CopyProgress, Leg};
 use places::Places;
+use sequences::Sequence;
 use survey::Survey;
 
 /// Errors after which another attempt may succeed. A table is not any more what it was at the snapshot: ER_NO_SUCH_TABLE, ER_TABLE_DEF_CHANGED,
@@ -36,27 +38,36 @@ const PASSING: [u16; 8] = [1146, 1412, 1054, 1205, 1213, 1053, 1317, 1927];
 
 /// A copy from one server to another.
 pub struct LogicalCopy<L: Leg> {
+    /// To the server that is copied, without a transaction: SHOW CREATE USER of MySQL takes locks in one, after which it keeps its tables until its end.
+    definitions: Connection<L>,
     from: Vec<Connection<L>>,
     into: Vec<Connection<L>>,
-    /// With their values at the instant.
     sequences: Vec<Sequence>,
+    /// Their values at the instant.
+    values: Vec<String>,
     /// Where the donor kept what before the instant.
     places: Places,
     survey: Survey,
 }
 
 impl<L: Leg> LogicalCopy<L> {
-    /// Takes fresh connections of Grove's own account, as many to the one server as to the other, and at least one.
-    pub async fn prepare(from: Vec<L>, into: Vec<L>) -> Result<Self, CopyError> {
+    /// Takes fresh connections of Grove's own account: one for definitions, and as many from the one server as into the other, at least one.
+    pub async fn prepare(definitions: L, from: Vec<L>, into: Vec<L>) -> Result<Self, CopyError> {
+        let mut definitions = Connection::new(definitions);
         let mut from: Vec<_> = from.into_iter().map(Connection::new).collect();
         let mut into: Vec<_> = into.into_iter().map(Connection::new).collect();
+        prepare_to_read(&mut definitions).await?;
         try_join_all(from.iter_mut().map(prepare_to_read)).await?;
         try_join_all(into.iter_mut().map(make::prepare)).await?;
+        let sequences = sequences::read(&mut definitions).await?;
+        sequences::refuse_cached(&mut definitions, &sequences).await?;
         Ok(Self {
-            places: Places::read(first(&mut from)?).await?,
+            places: Places::read(&mut definitions).await?,
+            definitions,
             from,
             into,
-            sequences: Vec::new(),
+            sequences,
+            values: Vec::new(),
             survey: Survey::default(),
         })
     }
@@ -64,17 +75,22 @@ impl<L: Leg> LogicalCopy<L> {
 
 impl<L: Leg> Copier for LogicalCopy<L> {
     async fn freeze(&mut self) -> Result<(), CopyError> {
-        let begin = |connection| Connection::say(connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT");
-        try_join_all(self.from.iter_mut().map(begin)).await?;
-        if let Some(first) = self.from.first_mut() {
-            self.sequences = definitions::sequences(first).await?;
+        try_join_all(self.from.iter_mut().map(Connection::begin_snapshot)).await?;
+        for sequence in &self.sequences {
+            self.values
+                .push(sequences::values(&mut self.definitions, sequence).await?);
         }
         Ok(())
     }
 
     async fn survey(&mut self) -> Result<(), CopyError> {
+        // Those of the preparation, unless one has been made or altered before the instant.
+        if self.sequences != sequences::read(&mut self.definitions).await? {
+            return Err(CopyError::Changed("a sequence was defined before the instant".into()));
+        }
         let sequences = std::mem::take(&mut self.sequences);
-        self.survey = Survey::read(first(&mut self.from)?, sequences).await?;
+        let sequences = sequences.into_iter().zip(std::mem::take(&mut self.values)).collect();
+        self.survey = Survey::read(&mut self.definitions, first(&mut self.from)?, sequences).await?;
         Ok(())
     }
 
@@ -89,7 +105,7 @@ impl<L: Leg> Copier for LogicalCopy<L> {
     }
 
     async fn complete(mut self) -> Result<(), CopyError> {
-        self.places.must_be_unmoved(first(&mut self.from)?).await?;
+        self.places.must_be_unmoved(&mut self.definitions).await?;
         make::standing(first(&mut self.into)?, &self.survey.standing).await
     }
 }

@@ -6,6 +6,7 @@ use crate::accounts::{self, Account};
 use crate::connection::{Connection, refused, text};
 use crate::definitions::Program;
 use crate::literal::name;
+use crate::sequences;
 use crate::survey::Survey;
 
 /// Nothing is checked while it is made: it was right where it comes from.
@@ -57,11 +58,8 @@ pub(crate) async fn tables<L: Leg>(into: &mut Connection<L>, survey: &Survey) ->
     for (_, create) in &survey.schemas {
         into.say(create).await?;
     }
-    for sequence in &survey.sequences {
-        into.say(format!("USE {}", name(&sequence.schema))).await?;
-        into.say(&sequence.create).await?;
-        into.say(format!("SELECT SETVAL({},{},0)", name(&sequence.name), sequence.next))
-            .await?;
+    for (sequence, values) in &survey.sequences {
+        sequences::make(into, sequence, values).await?;
     }
     for table in &survey.tables {
         into.say(format!("USE {}", name(&table.schema))).await?;
@@ -119,7 +117,9 @@ async fn must_make<L: Leg>(into: &mut Connection<L>, program: &Program) -> Resul
     }
 }
 
+/// A view has no sql_mode of its own: it must not be read in that of the program before it.
 async fn make<L: Leg>(into: &mut Connection<L>, program: &Program) -> Result<Option<grove_wire::ErrPacket>, CopyError> {
+    plain_context(into).await?;
     into.say(format!("USE {}", name(&program.schema))).await?;
     for assignment in &program.context {
         into.say(assignment).await?;

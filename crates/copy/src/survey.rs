@@ -8,9 +8,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::accounts::{self, Account};
 use crate::connection::{Connection, text};
-use crate::definitions::{self, Program, Sequence, Table};
+use crate::definitions::{self, Program, Table};
 use crate::literal::{Form, name};
 use crate::rows::Writer;
+use crate::sequences::Sequence;
 
 /// Tables that have more rows are copied by ranges of about so many.
 const ROWS_AT_ONCE: u64 = 100_000;
@@ -22,7 +23,8 @@ const MOST_RANGES: u64 = 256;
 pub(crate) struct Survey {
     pub schemas: Vec<(String, String)>,
     pub tables: Vec<Table>,
-    pub sequences: Vec<Sequence>,
+    /// With their values at the instant.
+    pub sequences: Vec<(Sequence, String)>,
     pub routines: Vec<Program>,
     pub views: Vec<Program>,
     pub triggers: Vec<Program>,
@@ -66,16 +68,20 @@ async fn standing<L: Leg>(from: &mut Connection<L>) -> Result<Vec<String>, CopyE
 
 impl Survey {
     /// Reads all definitions. They are those of now, not of the instant: whoever asks sees to it that none has changed since.
-    pub async fn read<L: Leg>(from: &mut Connection<L>, sequences: Vec<Sequence>) -> Result<Self, CopyError> {
+    pub async fn read<L: Leg>(
+        now: &mut Connection<L>,
+        snapshot: &mut Connection<L>,
+        sequences: Vec<(Sequence, String)>,
+    ) -> Result<Self, CopyError> {
         Ok(Self {
-            schemas: definitions::schemas(from).await?,
-            tables: definitions::tables(from).await?,
-            routines: definitions::routines(from).await?,
-            views: definitions::views(from).await?,
-            triggers: definitions::triggers(from).await?,
-            events: definitions::events(from).await?,
-            accounts: accounts::read(from).await?,
-            standing: standing(from).await?,
+            schemas: definitions::schemas(now).await?,
+            tables: definitions::tables(now).await?,
+            routines: definitions::routines(now).await?,
+            views: definitions::views(now).await?,
+            triggers: definitions::triggers(now).await?,
+            events: definitions::events(now).await?,
+            accounts: accounts::read(now).await?,
+            standing: standing(snapshot).await?,
             sequences,
         })
     }
@@ -96,6 +102,7 @@ impl Survey {
                 pieces.push_back(Piece { table: at, condition });
             }
         }
+        first.release_tables().await?;
         let pieces = Mutex::new(pieces);
         let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let tables = &self.tables;
@@ -104,6 +111,7 @@ impl Survey {
             into.say("SET NAMES binary").await?;
             while let Some(piece) = next() {
                 copy_piece(from, into, &tables[piece.table], &piece.condition, progress).await?;
+                from.release_tables().await?;
             }
             into.say("SET NAMES utf8mb4").await
         }))
