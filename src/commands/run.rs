@@ -63,6 +63,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     watch_servers(&group, &background, &mut tasks);
     keep_positions(&group, &background, &mut tasks);
+    let (comparing, stop) = (Arc::clone(&group), background.clone());
+    tasks.spawn(async move { comparing.carry_out_comparisons(stop).await });
     tasks.spawn(memory.follow(Arc::clone(&group), background.clone()));
     tracing::info!(address = %control.local_addr(), "operators' API answers");
     tasks.spawn(control.serve(background.clone()));

@@ -1,5 +1,6 @@
 //! Operators' commands: servers are taken out, brought back and made anew from others while clients work.
 
+mod compared;
 mod copied;
 mod first_start;
 mod full_log;

@@ -12,7 +12,7 @@ use crate::phase;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use grove_config::{Backend, Timeouts};
-use grove_copy::LogicalCopy;
+use grove_copy::{LogicalComparison, LogicalCopy};
 use grove_engine::io::{
     BackendId, CopyError, Discard, Examination, Identity, KillKind, Leg, LegError, Phase, ServerFacts, Servers,
 };
@@ -82,6 +82,7 @@ impl MysqlServers {
 impl Servers for MysqlServers {
     type Leg = MysqlLeg;
     type Copier = LogicalCopy<MysqlLeg>;
+    type Comparer = LogicalComparison<MysqlLeg>;
 
     async fn prepare_copy(&self, donor: BackendId, target: BackendId) -> Result<LogicalCopy<MysqlLeg>, CopyError> {
         // What an earlier copy, or a Grove that is gone, has sent there must not arrive in the midst of this one.
@@ -94,6 +95,16 @@ impl Servers for MysqlServers {
         let definitions = self.server(donor)?.control.open().await?;
         let from = dial(donor, COPY_CONNECTIONS).await?;
         LogicalCopy::prepare(definitions, from, dial(target, COPY_CONNECTIONS).await?).await
+    }
+
+    async fn prepare_comparison(
+        &self,
+        first: BackendId,
+        others: &[BackendId],
+    ) -> Result<LogicalComparison<MysqlLeg>, CopyError> {
+        let dial = async |id| self.server(id)?.control.open().await;
+        let others = try_join_all(others.iter().map(|&id| dial(id))).await?;
+        LogicalComparison::prepare(dial(first).await?, others).await
     }
 
     async fn differences(&self, first: BackendId, second: BackendId) -> Result<Vec<String>, CopyError> {

@@ -14,7 +14,7 @@ use grove_engine::{MemberState, MemberStatus};
 use grove_telemetry::Metrics;
 use serde::Serialize;
 
-use crate::{Members, commands, timestamp};
+use crate::{Members, commands, comparison, timestamp};
 
 /// What the routes answer from.
 #[derive(Clone)]
@@ -29,6 +29,7 @@ pub(crate) fn router(state: State) -> Router {
         .route("/servers", get(servers))
         .route("/metrics", get(metrics))
         .merge(commands::routes())
+        .merge(comparison::routes())
         .with_state(state)
 }
 

@@ -67,9 +67,9 @@ struct Accepted {
 }
 
 /// The answer to everything else.
-struct Refused {
-    code: StatusCode,
-    error: String,
+pub(crate) struct Refused {
+    pub(crate) code: StatusCode,
+    pub(crate) error: String,
 }
 
 impl IntoResponse for Refused {
@@ -136,7 +136,7 @@ async fn command(state: &State, name: Name, command: Command) -> Answer {
 /// What the body says about a command; no body at all says as much as `{}`.
 ///
 /// [`axum::Json`] is not used for it, because its refusals are plain text and it demands a body.
-struct Options<T>(T);
+pub(crate) struct Options<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequest<State> for Options<T> {
     type Rejection = Refused;

@@ -8,6 +8,8 @@
 //! | `POST /servers/{name}/disable` | takes the server out of the group; `{"reason": "..."}`, or `{}`         |
 //! | `POST /servers/{name}/enable`  | brings it back; `{}`                                                    |
 //! | `POST /servers/{name}/rebuild` | replaces everything on it by a copy; `{"from": "db1"}`, or `{}`         |
+//! | `POST /comparison`             | compares all online servers while clients go on; `{}`                   |
+//! | `GET /comparison`              | the newest comparison, how far it is, and what has come of it; or 404   |
 //!
 //! A command is answered with 202 and what happens next, before it is carried out; `/servers` shows how far it is. It is
 //! refused with 404 for a server that is not configured, with 409 while it is not possible, and with 400, 413, 415 or
@@ -19,6 +21,7 @@
 
 mod api;
 mod commands;
+mod comparison;
 mod error;
 mod timestamp;
 
@@ -28,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grove_engine::io::World;
-use grove_engine::{Command, Group, MemberStatus, Refusal};
+use grove_engine::{Command, Comparison, Group, MemberStatus, Refusal};
 use grove_telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +47,10 @@ pub trait Members: Send + Sync + 'static {
     fn statuses(&self) -> Vec<MemberStatus>;
     /// Takes an operator's command for one server. Gives a sentence that says what happens next.
     fn command(&self, server: &str, command: Command) -> Result<String, Refusal>;
+    /// Orders a comparison of all online servers. Gives a sentence that says what happens next.
+    fn begin_comparison(&self) -> Result<String, Refusal>;
+    /// The newest comparison, if there was one.
+    fn comparison(&self) -> Option<Comparison>;
     /// Completes when the commands that were taken so far would survive the end of Grove.
     fn all_is_kept(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
@@ -55,6 +62,14 @@ impl<W: World> Members for Group<W> {
 
     fn command(&self, server: &str, command: Command) -> Result<String, Refusal> {
         Group::command(self, server, command)
+    }
+
+    fn begin_comparison(&self) -> Result<String, Refusal> {
+        Group::begin_comparison(self)
+    }
+
+    fn comparison(&self) -> Option<Comparison> {
+        Group::comparison(self)
     }
 
     fn all_is_kept(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

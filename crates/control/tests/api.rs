@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use grove_control::{Control, Members};
-use grove_engine::{Command, MemberState, MemberStatus, Refusal};
+use grove_engine::{Command, Comparison, MemberState, MemberStatus, Refusal};
 use grove_telemetry::Metrics;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,6 +34,14 @@ impl Members for Fixed {
             "db2" => Ok("db2 is drained".to_owned()),
             _ => Err(Refusal::UnknownServer(format!("no server is named {server}"))),
         }
+    }
+
+    fn begin_comparison(&self) -> Result<String, Refusal> {
+        Err(Refusal::NotNow("there is nothing to compare".to_owned()))
+    }
+
+    fn comparison(&self) -> Option<Comparison> {
+        None
     }
 
     fn all_is_kept(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

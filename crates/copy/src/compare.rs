@@ -17,7 +17,7 @@ use crate::sequences;
 const MOST_NAMED: usize = 20;
 
 /// What is compared: a name for each thing, and what a server says of it.
-type Holdings = BTreeMap<String, String>;
+pub(crate) type Holdings = BTreeMap<String, String>;
 
 /// What the second server holds otherwise than the first, in words, up to some; empty if they hold the same. Takes fresh connections of Grove's own account.
 pub async fn differences<L: Leg>(first: L, second: L) -> Result<Vec<String>, CopyError> {
@@ -33,7 +33,7 @@ pub async fn differences<L: Leg>(first: L, second: L) -> Result<Vec<String>, Cop
     Ok(compare(&first, &second))
 }
 
-fn compare(first: &Holdings, second: &Holdings) -> Vec<String> {
+pub(crate) fn compare(first: &Holdings, second: &Holdings) -> Vec<String> {
     let things: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
     let differences = things
         .into_iter()
@@ -49,49 +49,57 @@ fn compare(first: &Holdings, second: &Holdings) -> Vec<String> {
     differences.take(MOST_NAMED).collect()
 }
 
-async fn version<L: Leg>(of: &mut Connection<L>) -> Result<String, CopyError> {
+pub(crate) async fn version<L: Leg>(of: &mut Connection<L>) -> Result<String, CopyError> {
     let rows = of.ask("SELECT VERSION()").await?;
     Ok(rows.first().map(|row| text(row, 0)).unwrap_or_default())
 }
 
+/// Everything: definitions, if in detail, and rows.
 async fn holdings<L: Leg>(of: &mut Connection<L>, in_detail: bool) -> Result<Holdings, CopyError> {
     let mut holdings = Holdings::new();
-    for (schema, create) in definitions::schemas(of).await? {
-        holdings.insert(
-            format!("schema {schema}"),
-            if in_detail { create } else { String::new() },
-        );
+    if in_detail {
+        holdings = defined(of).await?;
+        for sequence in sequences::read(of).await? {
+            let values = sequences::values(of, &sequence).await?;
+            holdings.insert(format!("the value of {}.{}", sequence.schema, sequence.name), values);
+        }
+    } else {
+        for (schema, _) in definitions::schemas(of).await? {
+            holdings.insert(format!("schema {schema}"), String::new());
+        }
     }
     for (schema, table) in definitions::table_names(of).await? {
         let place = format!("{}.{}", name(&schema), name(&table));
-        if in_detail {
-            let create = of.ask(format!("SHOW CREATE TABLE {place}")).await?;
-            let create = create.first().map(|row| without_counter(&text(row, 1)));
-            holdings.insert(
-                format!("the definition of {schema}.{table}"),
-                create.unwrap_or_default(),
-            );
-        }
-        let question = match in_detail {
-            true => format!("CHECKSUM TABLE {place}"),
-            false => format!("SELECT '', COUNT(*) FROM {place}"),
+        let (what, question) = match in_detail {
+            true => ("the checksum", format!("CHECKSUM TABLE {place}")),
+            false => ("the number of rows", format!("SELECT '', COUNT(*) FROM {place}")),
         };
         let rows = of.ask(question).await?;
-        let what = if in_detail {
-            "the checksum"
-        } else {
-            "the number of rows"
-        };
         let answer = rows.first().map(|row| text(row, 1)).unwrap_or_default();
         holdings.insert(format!("{what} of {schema}.{table}"), answer);
     }
-    if !in_detail {
-        return Ok(holdings);
+    Ok(holdings)
+}
+
+/// All definitions, in the server's own words.
+pub(crate) async fn defined<L: Leg>(of: &mut Connection<L>) -> Result<Holdings, CopyError> {
+    let mut holdings = Holdings::new();
+    for (schema, create) in definitions::schemas(of).await? {
+        holdings.insert(format!("schema {schema}"), create);
+    }
+    for (schema, table) in definitions::table_names(of).await? {
+        let create = of
+            .ask(format!("SHOW CREATE TABLE {}.{}", name(&schema), name(&table)))
+            .await?;
+        let create = create.first().map(|row| without_counter(&text(row, 1)));
+        holdings.insert(
+            format!("the definition of {schema}.{table}"),
+            create.unwrap_or_default(),
+        );
     }
     for sequence in sequences::read(of).await? {
         let thing = format!("sequence {}.{}", sequence.schema, sequence.name);
-        let values = sequences::values(of, &sequence).await?;
-        holdings.insert(thing, format!("{} holds {values}", sequence.create));
+        holdings.insert(thing, sequence.create);
     }
     let programs = [
         ("routine", definitions::routines(of).await?),

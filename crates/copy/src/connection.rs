@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use grove_engine::io::{CopyError, Discard, Leg, LegError, ReplySink};
-use grove_wire::{ErrPacket, ReplyShape};
+use grove_wire::{ErrPacket, Reply, ReplyShape};
 
 use crate::PASSING;
 use crate::rows::Frames;
@@ -63,6 +63,15 @@ impl<L: Leg> Connection<L> {
         self.run(sql, &mut Discard).await
     }
 
+    /// Has a statement executed. Gives how many warnings it has left; they can be asked for next.
+    pub async fn warnings_of(&mut self, sql: &[u8]) -> Result<u16, CopyError> {
+        let reply = self.execute(sql, &mut Discard).await?;
+        match reply.err() {
+            Some(err) => Err(refused(sql, err)),
+            None => Ok(reply.ok().map_or(0, |ok| ok.warnings)),
+        }
+    }
+
     /// The rows that a question gives.
     pub async fn ask(&mut self, sql: impl AsRef<[u8]>) -> Result<Vec<Row>, CopyError> {
         let rows = self.ask_unless(sql, &[]).await?;
@@ -82,12 +91,15 @@ impl<L: Leg> Connection<L> {
 
     /// Sends the rows that a question gives to a sink of frames.
     pub async fn run<S: ReplySink>(&mut self, sql: &[u8], sink: &mut S) -> Result<Option<ErrPacket>, CopyError> {
+        Ok(self.execute(sql, sink).await?.err().cloned())
+    }
+
+    async fn execute<S: ReplySink>(&mut self, sql: &[u8], sink: &mut S) -> Result<Reply, CopyError> {
         let mut command = Vec::with_capacity(sql.len() + 1);
         command.push(COM_QUERY);
         command.extend_from_slice(sql);
         self.leg.send(&[Bytes::from(command)]).await?;
-        let reply = self.leg.receive(ReplyShape::Query, sink).await?;
-        Ok(reply.reply.err().cloned())
+        Ok(self.leg.receive(ReplyShape::Query, sink).await?.reply)
     }
 }
 

@@ -9,6 +9,9 @@ use std::collections::HashMap;
 /// Schemas that a server has by itself, and Grove's own. As a list for IN.
 pub(crate) const NOT_COPIED: &str = "('mysql','information_schema','performance_schema','sys','_grove')";
 
+/// Where a table's definition has expressions; it may seem to elsewhere.
+const EXPRESSIONS: [&str; 4] = [" GENERATED ALWAYS AS (", "CHECK (", " ((", "PARTITION BY"];
+
 /// A table with rows.
 pub(crate) struct Table {
     pub schema: String,
@@ -16,10 +19,20 @@ pub(crate) struct Table {
     pub create: String,
     /// Those that have values of their own, with how these are written.
     pub columns: Vec<(String, Form)>,
+    /// Whether a row that is inserted makes the server compute something besides: generated columns, checks, keys and partitions by an expression. It may
+    /// warn of that.
+    pub has_expressions: bool,
     /// The only column of the primary key, if it is a whole number.
     pub range_column: Option<String>,
     /// As many as the server believes.
     pub rows: u64,
+}
+
+impl Table {
+    /// Schema and name as SQL has them.
+    pub fn place(&self) -> String {
+        format!("{}.{}", name(&self.schema), name(&self.name))
+    }
 }
 
 /// What is made by a text in a character set of its own: a view, a trigger, a routine, an event.
@@ -46,8 +59,8 @@ pub(crate) async fn schemas<L: Leg>(from: &mut Connection<L>) -> Result<Vec<(Str
     Ok(schemas)
 }
 
-/// Everything with rows. Refuses what cannot be read as of one instant.
-pub(crate) async fn tables<L: Leg>(from: &mut Connection<L>) -> Result<Vec<Table>, CopyError> {
+/// Everything with rows that can be read as of one instant, and what cannot, with the reason.
+pub(crate) async fn readable_tables<L: Leg>(from: &mut Connection<L>) -> Result<(Vec<Table>, Vec<String>), CopyError> {
     let listed = from
         .ask(format!(
             "SELECT t.TABLE_SCHEMA, t.TABLE_NAME, t.TABLE_TYPE, t.ENGINE, t.TABLE_ROWS, e.TRANSACTIONS \
@@ -55,13 +68,7 @@ pub(crate) async fn tables<L: Leg>(from: &mut Connection<L>) -> Result<Vec<Table
              WHERE LOWER(t.TABLE_SCHEMA) NOT IN {NOT_COPIED} AND t.TABLE_TYPE NOT IN ('VIEW','SYSTEM VIEW','SEQUENCE') ORDER BY 1, 2"
         ))
         .await?;
-    let unsuitable: Vec<String> = listed.iter().filter_map(why_unsuitable).collect();
-    if !unsuitable.is_empty() {
-        return Err(CopyError::Unsuitable(format!(
-            "these cannot be read as of one instant while clients write: {}; convert them, or copy the server by other means while nobody writes",
-            unsuitable.join(", ")
-        )));
-    }
+    let (unsuitable, listed): (Vec<Row>, Vec<Row>) = listed.into_iter().partition(|row| why_unsuitable(row).is_some());
     let mut columns = columns(from).await?;
     let mut keys = range_columns(from).await?;
     let mut tables = Vec::new();
@@ -70,15 +77,30 @@ pub(crate) async fn tables<L: Leg>(from: &mut Connection<L>) -> Result<Vec<Table
         let create = from
             .ask(format!("SHOW CREATE TABLE {}.{}", name(&schema), name(&table)))
             .await?;
+        let create = create.first().map(|row| text(row, 1)).unwrap_or_default();
         let place = (schema, table);
         tables.push(Table {
-            create: create.first().map(|row| text(row, 1)).unwrap_or_default(),
+            has_expressions: EXPRESSIONS.iter().any(|sign| create.contains(sign)),
+            create,
             columns: columns.remove(&place).unwrap_or_default(),
             range_column: keys.remove(&place),
             rows: text(&row, 4).parse().unwrap_or(0),
             schema: place.0,
             name: place.1,
         });
+    }
+    let unsuitable = unsuitable.iter().filter_map(why_unsuitable).collect();
+    Ok((tables, unsuitable))
+}
+
+/// Everything with rows. Refuses what cannot be read as of one instant.
+pub(crate) async fn tables<L: Leg>(from: &mut Connection<L>) -> Result<Vec<Table>, CopyError> {
+    let (tables, unsuitable) = readable_tables(from).await?;
+    if !unsuitable.is_empty() {
+        return Err(CopyError::Unsuitable(format!(
+            "these cannot be read as of one instant while clients write: {}; convert them, or copy the server by other means while nobody writes",
+            unsuitable.join(", ")
+        )));
     }
     Ok(tables)
 }
@@ -138,7 +160,7 @@ async fn range_columns<L: Leg>(from: &mut Connection<L>) -> Result<HashMap<Place
     let mut keys: HashMap<Place, Vec<(String, Form)>> = HashMap::new();
     for row in rows {
         let form = match text(&row, 3).as_str() {
-            "decimal" | "double" | "float" => Form::Bytes,
+            "decimal" => Form::Bytes,
             other => Form::of(other),
         };
         let place = (text(&row, 0), text(&row, 1));

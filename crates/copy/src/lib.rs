@@ -12,17 +12,22 @@
 
 mod accounts;
 mod compare;
+mod comparison;
 mod connection;
 mod definitions;
 mod grants;
+mod json;
 mod literal;
 mod make;
 mod places;
+mod ranges;
 mod rows;
 mod sequences;
 mod survey;
+mod warnings;
 
 pub use compare::differences;
+pub use comparison::LogicalComparison;
 
 use connection::Connection;
 use futures_util::future::try_join_all;
@@ -120,12 +125,15 @@ async fn prepare_to_read<L: Leg>(connection: &mut Connection<L>) -> Result<(), C
     connection
         .say("SET SESSION sql_mode='', time_zone='+00:00', net_write_timeout=3600, wait_timeout=86400, lock_wait_timeout=60")
         .await?;
+    // Expressions for documents are written by GROUP_CONCAT.
+    connection.say("SET SESSION group_concat_max_len=1073741824").await?;
     // MariaDB ends transactions that idle, if it is told to. MySQL writes password hashes so that they survive a character set.
     for optional in [
         "SET SESSION idle_transaction_timeout=0",
         "SET SESSION print_identified_with_as_hex=ON",
         "SET SESSION max_statement_time=0",
         "SET SESSION max_execution_time=0",
+        "SET SESSION cte_max_recursion_depth=1000",
     ] {
         connection.try_to_say(optional).await?;
     }

@@ -1,5 +1,7 @@
 //! Names and values as SQL text.
 
+use crate::json;
+
 /// A name between backticks.
 pub(crate) fn name(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
@@ -33,25 +35,33 @@ pub(crate) fn put_quoted(sql: &mut Vec<u8>, value: &[u8]) {
 pub(crate) enum Form {
     /// As it comes.
     Number,
-    /// The server prints too few digits, but all of a DOUBLE.
+    /// With the sign of a zero, which only MySQL has.
+    Double,
+    /// The server prints too few digits, but all of a DOUBLE. MariaDB has a zero with a sign here, and prints it without.
     Float,
     /// Bits as a number.
     Bits,
+    /// One of a list, as its place there; 0 if it is none of them, of which the server warns whenever it is written.
+    Member,
     /// Bytes that a string without a character set gives back.
     Bytes,
-    /// A type that reads text and takes bytes without a character set for something else.
-    Text(&'static str),
+    /// A type that reads text in latin1 and takes bytes without a character set for something else.
+    Latin,
+    /// MySQL's JSON.
+    Json,
 }
 
 impl Form {
     /// The form of a column of this type (`DATA_TYPE` in `information_schema.COLUMNS`).
     pub fn of(data_type: &str) -> Self {
         match data_type.to_ascii_lowercase().as_str() {
-            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "double" | "year" => Self::Number,
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "year" => Self::Number,
+            "double" => Self::Double,
             "float" => Self::Float,
             "bit" => Self::Bits,
-            "json" => Self::Text("utf8mb4"),
-            "uuid" | "inet4" | "inet6" => Self::Text("latin1"),
+            "enum" => Self::Member,
+            "json" => Self::Json,
+            "uuid" | "inet4" | "inet6" => Self::Latin,
             _ => Self::Bytes,
         }
     }
@@ -59,9 +69,11 @@ impl Form {
     /// What is selected.
     pub fn question(self, column: &str) -> String {
         match self {
-            Self::Float => format!("{column}+0e0"),
-            Self::Bits => format!("{column}+0"),
-            Self::Number | Self::Bytes | Self::Text(_) => column.to_owned(),
+            // What is too small for a FLOAT becomes a zero that keeps its sign.
+            Self::Float => format!("IF({column}=0 AND ATAN2({column},-1)<0,-1e-46,{column}*1e0)"),
+            Self::Bits | Self::Member => format!("{column}+0"),
+            Self::Json => json::question(column),
+            Self::Number | Self::Double | Self::Bytes | Self::Latin => column.to_owned(),
         }
     }
 
@@ -72,13 +84,16 @@ impl Form {
             return;
         };
         match self {
-            Self::Number | Self::Float | Self::Bits => sql.extend_from_slice(value),
+            // Without an exponent it is a whole number, and those have no such zero.
+            Self::Double if value == b"-0" => sql.extend_from_slice(b"-0e0"),
+            Self::Number | Self::Double | Self::Float | Self::Bits | Self::Member => sql.extend_from_slice(value),
             Self::Bytes => put_quoted(sql, value),
-            Self::Text(charset) => {
+            Self::Latin => {
                 sql.extend_from_slice(b"CONVERT(");
                 put_quoted(sql, value);
-                sql.extend_from_slice(format!(" USING {charset})").as_bytes());
+                sql.extend_from_slice(b" USING latin1)");
             }
+            Self::Json => json::put(sql, value),
         }
     }
 }
@@ -106,6 +121,9 @@ mod tests {
         assert_eq!(written("varchar", Some(b"-5")), "'-5'");
         assert_eq!(written("json", Some(b"[]")), "CONVERT('[]' USING utf8mb4)");
         assert_eq!(written("json", None), "NULL");
-        assert_eq!(Form::of("float").question("`f`"), "`f`+0e0");
+        assert_eq!(written("json", Some(b"JSON_SET(1,2)")), "JSON_SET(1,2)");
+        assert_eq!(written("double", Some(b"-0")), "-0e0");
+        assert_eq!(written("decimal", Some(b"-0")), "-0");
+        assert_eq!(written("uuid", Some(b"a")), "CONVERT('a' USING latin1)");
     }
 }

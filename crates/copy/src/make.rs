@@ -16,6 +16,7 @@ pub(crate) async fn prepare<L: Leg>(into: &mut Connection<L>) -> Result<(), Copy
     into.try_to_say("SET SESSION print_identified_with_as_hex=ON").await?;
     into.say("SET SESSION foreign_key_checks=0, unique_checks=0, wait_timeout=86400, net_read_timeout=3600")
         .await?;
+    into.say("SET SESSION max_error_count=65535").await?;
     let longest = into.ask("SELECT @@max_allowed_packet").await?;
     if let Some(longest) = longest.first().and_then(|row| text(row, 0).parse().ok()) {
         into.longest_statement = longest;
@@ -34,8 +35,10 @@ pub(crate) async fn prepare<L: Leg>(into: &mut Connection<L>) -> Result<(), Copy
 }
 
 async fn plain_context<L: Leg>(into: &mut Connection<L>) -> Result<(), CopyError> {
-    into.say("SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', time_zone='+00:00'")
-        .await
+    into.say(
+        "SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,ALLOW_INVALID_DATES', time_zone='+00:00'",
+    )
+    .await
 }
 
 /// Removes everything, first what says that the server holds something of the log.

@@ -4,8 +4,9 @@ use bytes::{Buf as _, BytesMut};
 use grove_engine::io::{CopyError, Leg, ReplySink};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::connection::{Connection, lost, refused};
-use crate::literal::Form;
+use crate::connection::{Connection, lost};
+use crate::definitions::Table;
+use crate::warnings;
 
 /// Size of an INSERT statement, in bytes; a longer row is one statement by itself.
 const STATEMENT_LEN: usize = 1 << 20;
@@ -80,7 +81,7 @@ pub(crate) struct Writer<'a, L: Leg> {
     longest: usize,
     /// `INSERT INTO .. VALUES `
     head: &'a str,
-    forms: &'a [Form],
+    table: &'a Table,
     statement: Vec<u8>,
     rows: u64,
     written: &'a AtomicU64,
@@ -89,13 +90,13 @@ pub(crate) struct Writer<'a, L: Leg> {
 }
 
 impl<'a, L: Leg> Writer<'a, L> {
-    pub fn new(into: &'a mut Connection<L>, head: &'a str, forms: &'a [Form], written: &'a AtomicU64) -> Self {
+    pub fn new(into: &'a mut Connection<L>, head: &'a str, table: &'a Table, written: &'a AtomicU64) -> Self {
         Self {
             frames: Frames::default(),
             longest: into.longest_statement,
             into,
             head,
-            forms,
+            table,
             statement: Vec::new(),
             rows: 0,
             written,
@@ -118,7 +119,7 @@ impl<'a, L: Leg> Writer<'a, L> {
         };
         self.statement.extend_from_slice(begin);
         let mut values = grove_wire::row::text_row(row);
-        for (at, form) in self.forms.iter().enumerate() {
+        for (at, (_, form)) in self.table.columns.iter().enumerate() {
             self.statement.push(if at == 0 { b'(' } else { b',' });
             let value = values
                 .next()
@@ -143,8 +144,14 @@ impl<'a, L: Leg> Writer<'a, L> {
                 self.longest
             )));
         }
-        if let Some(err) = self.into.attempt(&self.statement).await? {
-            return Err(refused(&self.statement, &err));
+        let warnings = self.into.warnings_of(&self.statement).await?;
+        if warnings > 0
+            && let Some(change) = warnings::of_a_changed_value(self.into, self.table).await?
+        {
+            return Err(CopyError::Unsuitable(format!(
+                "a value would not arrive in {}.{} as it is: {change}",
+                self.table.schema, self.table.name
+            )));
         }
         self.statement.clear();
         self.written

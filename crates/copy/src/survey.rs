@@ -9,14 +9,13 @@ use std::sync::{Mutex, PoisonError};
 use crate::accounts::{self, Account};
 use crate::connection::{Connection, text};
 use crate::definitions::{self, Program, Table};
-use crate::literal::{Form, name};
+use crate::literal::name;
+use crate::ranges::{Range, ranges};
 use crate::rows::Writer;
 use crate::sequences::Sequence;
 
 /// Tables that have more rows are copied by ranges of about so many.
 const ROWS_AT_ONCE: u64 = 100_000;
-/// However many rows the server believes that there are.
-const MOST_RANGES: u64 = 256;
 
 /// The definitions.
 #[derive(Default)]
@@ -37,7 +36,7 @@ pub(crate) struct Survey {
 /// Rows that are copied with one question.
 struct Piece {
     table: usize,
-    condition: String,
+    range: Range,
 }
 
 /// What the server holds of the log, at the instant.
@@ -98,8 +97,8 @@ impl Survey {
         let Some(first) = from.first_mut() else { return Ok(()) };
         let mut pieces = VecDeque::new();
         for (at, table) in self.tables.iter().enumerate() {
-            for condition in ranges(first, table).await? {
-                pieces.push_back(Piece { table: at, condition });
+            for range in ranges(first, table, ROWS_AT_ONCE).await? {
+                pieces.push_back(Piece { table: at, range });
             }
         }
         first.release_tables().await?;
@@ -110,7 +109,7 @@ impl Survey {
             from.say("SET NAMES binary").await?;
             into.say("SET NAMES binary").await?;
             while let Some(piece) = next() {
-                copy_piece(from, into, &tables[piece.table], &piece.condition, progress).await?;
+                copy_piece(from, into, &tables[piece.table], piece.range, progress).await?;
                 from.release_tables().await?;
             }
             into.say("SET NAMES utf8mb4").await
@@ -120,68 +119,28 @@ impl Survey {
     }
 }
 
-/// Conditions that divide a table's rows; one that is empty if the table is not divided.
-async fn ranges<L: Leg>(from: &mut Connection<L>, table: &Table) -> Result<Vec<String>, CopyError> {
-    let parts = (table.rows / ROWS_AT_ONCE).min(MOST_RANGES);
-    let Some(column) = table.range_column.as_ref().filter(|_| parts > 1) else {
-        return Ok(vec![String::new()]);
-    };
-    let column = name(column);
-    let question = format!(
-        "SELECT MIN({column}), MAX({column}) FROM {}.{}",
-        name(&table.schema),
-        name(&table.name)
-    );
-    let bounds = from.ask(question).await?;
-    let bound = |at| {
-        bounds
-            .first()
-            .and_then(|row: &crate::connection::Row| text(row, at).parse::<i128>().ok())
-    };
-    let (Some(least), Some(most)) = (bound(0), bound(1)) else {
-        return Ok(vec![String::new()]);
-    };
-    Ok(divide(&column, least, most, i128::from(parts)))
-}
-
-fn divide(column: &str, least: i128, most: i128, parts: i128) -> Vec<String> {
-    let step = (most - least) / parts + 1;
-    let starts: Vec<i128> = (1..parts).map(|part| least + part * step).collect();
-    let mut conditions = Vec::with_capacity(starts.len() + 1);
-    let mut from: Option<i128> = None;
-    for start in starts {
-        conditions.push(match from {
-            None => format!(" WHERE {column}<{start}"),
-            Some(from) => format!(" WHERE {column}>={from} AND {column}<{start}"),
-        });
-        from = Some(start);
-    }
-    conditions.push(from.map_or_else(String::new, |from| format!(" WHERE {column}>={from}")));
-    conditions
-}
-
 async fn copy_piece<L: Leg>(
     from: &mut Connection<L>,
     into: &mut Connection<L>,
     table: &Table,
-    condition: &str,
+    range: Range,
     progress: &CopyProgress,
 ) -> Result<(), CopyError> {
     if table.columns.is_empty() {
         return Ok(());
     }
-    let place = format!("{}.{}", name(&table.schema), name(&table.name));
+    let place = table.place();
     let names: Vec<String> = table.columns.iter().map(|(column, _)| name(column)).collect();
     let selected: Vec<String> = table
         .columns
         .iter()
         .zip(&names)
-        .map(|((_, form), name)| form.question(name))
+        .map(|((_, form), name)| form.question(&format!("{place}.{name}")))
         .collect();
-    let forms: Vec<Form> = table.columns.iter().map(|(_, form)| *form).collect();
+    let condition = range.condition(table.range_column.as_ref());
     let question = format!("SELECT {} FROM {place}{condition}", selected.join(","));
     let head = format!("INSERT INTO {place} ({}) VALUES ", names.join(","));
-    let mut writer = Writer::new(into, &head, &forms, &progress.rows);
+    let mut writer = Writer::new(into, &head, table, &progress.rows);
     let answer = from.run(question.as_bytes(), &mut writer).await;
     if writer.failure.is_none() {
         match answer {
@@ -191,21 +150,4 @@ async fn copy_piece<L: Leg>(
         }
     }
     writer.finish().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_leave_no_key_out() {
-        let conditions = divide("`id`", -5, 12, 3);
-        assert_eq!(
-            conditions,
-            [" WHERE `id`<1", " WHERE `id`>=1 AND `id`<7", " WHERE `id`>=7"]
-        );
-        assert_eq!(divide("`id`", 1, 1, 2), [" WHERE `id`<2", " WHERE `id`>=2"]);
-        let whole = divide("`id`", i128::from(i64::MIN), i128::from(u64::MAX), 256);
-        assert_eq!(whole.len(), 256);
-    }
 }

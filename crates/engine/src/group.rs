@@ -5,6 +5,7 @@
 
 use crate::accounts::Accounts;
 use crate::barrier::Barrier;
+use crate::comparison::Comparison;
 use crate::follower::Restart;
 use crate::gate::{Gates, Hold};
 use crate::interrupt::Running;
@@ -75,6 +76,8 @@ pub struct Group<W: World> {
     pub(crate) definitions: AtomicU64,
     /// One command at a time.
     pub(crate) commanding: Mutex<()>,
+    /// The newest comparison of the servers.
+    pub(crate) comparison: watch::Sender<Option<Comparison>>,
     /// How often something has changed that is to be remembered.
     pub(crate) memories: watch::Sender<u64>,
     /// How many of these changes are written down.
@@ -188,6 +191,7 @@ impl<W: World> Group<W> {
             at_work: DashMap::new(),
             definitions: AtomicU64::new(0),
             commanding: Mutex::new(()),
+            comparison: watch::Sender::new(None),
             memories: watch::Sender::new(0),
             kept_memories: watch::Sender::new(0),
             restartable: DashMap::new(),

@@ -194,6 +194,45 @@ pub trait Copier: Send {
     fn complete(self) -> impl Future<Output = Result<(), CopyError>> + Send;
 }
 
+/// How far a comparison is.
+#[derive(Debug, Default)]
+pub struct ComparisonProgress {
+    /// Tables that there are.
+    pub tables: AtomicU64,
+    /// Tables that have been compared.
+    pub done: AtomicU64,
+    /// Rows that have been compared; those of ranges that differ are counted each time they are looked at.
+    pub rows: AtomicU64,
+}
+
+/// What a comparison has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Some of them, if there are many.
+    pub differences: Vec<Difference>,
+    /// Tables that could not be compared, with the reasons.
+    pub left_out: Vec<String>,
+}
+
+/// Something that a server holds otherwise than the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Which of the servers that were compared with the first.
+    pub server: usize,
+    /// In words.
+    pub what: String,
+}
+
+/// A comparison of several servers with one that is prepared. Its steps come in this order, each once.
+pub trait Comparer: Send {
+    /// Fixes the instant whose state is compared. Nothing may commit on the servers meanwhile; bounded by the caller.
+    fn freeze(&mut self) -> impl Future<Output = Result<(), CopyError>> + Send;
+    /// Compares all definitions. They are those of the instant only if none has changed since, which the caller finds out.
+    fn definitions(&mut self) -> impl Future<Output = Result<(), CopyError>> + Send;
+    /// Compares the rows of all tables.
+    fn rows(self, progress: &ComparisonProgress) -> impl Future<Output = Result<Compared, CopyError>> + Send;
+}
+
 /// The statements that make Grove's own tables where they are missing.
 pub const OWN_TABLES: [&str; 4] = [
     "CREATE DATABASE IF NOT EXISTS `_grove`",
@@ -245,12 +284,20 @@ pub trait Servers: Send + Sync + 'static {
     type Leg: Leg;
     /// A copy under way.
     type Copier: Copier;
+    /// A comparison under way.
+    type Comparer: Comparer;
     /// Opens the connections over which everything that `donor` holds is to replace what `target` holds.
     fn prepare_copy(
         &self,
         donor: BackendId,
         target: BackendId,
     ) -> impl Future<Output = Result<Self::Copier, CopyError>> + Send;
+    /// Opens the connections over which `others` are to be compared with `first`.
+    fn prepare_comparison(
+        &self,
+        first: BackendId,
+        others: &[BackendId],
+    ) -> impl Future<Output = Result<Self::Comparer, CopyError>> + Send;
     /// What `second` holds otherwise than `first`, in words, apart from accounts; empty if they hold the same. Nobody writes there meanwhile.
     fn differences(
         &self,

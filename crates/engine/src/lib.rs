@@ -9,11 +9,13 @@ pub mod io;
 
 mod accounts;
 mod barrier;
+mod comparison;
 mod error;
 mod fate;
 mod follower;
 mod group;
 mod health;
+mod instant;
 mod interrupt;
 mod leg;
 mod local_file;
@@ -36,6 +38,7 @@ mod transaction;
 mod value;
 
 pub use accounts::Accounts;
+pub use comparison::{Comparison, Outcome as ComparisonOutcome};
 pub use error::SessionError;
 pub use group::{Group, View};
 pub use interrupt::Interrupter;

@@ -42,7 +42,7 @@ pub enum Refusal {
     NotNow(String),
 }
 
-fn not_now<T>(reason: impl Into<String>) -> Result<T, Refusal> {
+pub(crate) fn not_now<T>(reason: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::NotNow(reason.into()))
 }
 

@@ -15,7 +15,7 @@ const DEFAULT_ADMIN: &str = "127.0.0.1:3308";
 const ADDRESS_FORM: &str = "write HOST:PORT, as in 127.0.0.1:3308";
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 no such backend, 4 refused, \
-    5 not done within --timeout, 8 Grove cannot be reached.";
+    5 not done within --timeout, 7 backends differ, 8 Grove cannot be reached.";
 
 /// See the backends of a running Grove, take them out, bring them back, make them anew.
 #[derive(Debug, Parser)]
@@ -49,6 +49,8 @@ pub(crate) enum Backend {
     Enable(Enable),
     /// Replace everything on a backend that is not online by a copy of another one.
     Rebuild(Rebuild),
+    /// Compare all online backends, definitions and every row, while clients go on; fail with 7 if they differ.
+    Compare(Compare),
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +112,22 @@ pub(crate) struct Rebuild {
     pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) wait: Wait,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// How the result is shown.
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) output: Output,
+    /// Wait no longer than this, and fail then; the comparison goes on.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: Option<u64>,
+}
+
+impl Compare {
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout.map(Duration::from_secs)
+    }
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::compare::Comparison;
 use crate::server::{Server, printable};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -90,8 +91,24 @@ impl Client {
         serde_json::from_str(&text).map_err(|_| self.not_understood(status, &text))
     }
 
+    /// The newest comparison, and Grove's text about it.
+    pub(crate) async fn comparison(&self) -> Result<(Comparison, String), Unreachable> {
+        let (status, text) = self.ask(Method::GET, "/comparison", Bytes::new()).await?;
+        if status != StatusCode::OK {
+            return Err(self.not_understood(status, &text));
+        }
+        let comparison = serde_json::from_str(&text).map_err(|_| self.not_understood(status, &text))?;
+        Ok((comparison, text))
+    }
+
     /// Posts a command for one server.
     pub(crate) async fn command(&self, server: &str, verb: &str, options: &Value) -> Result<Reply, Unreachable> {
+        let path = format!("/servers/{}/{verb}", encoded(server));
+        self.post(&path, options).await
+    }
+
+    /// Posts a command.
+    pub(crate) async fn post(&self, path: &str, options: &Value) -> Result<Reply, Unreachable> {
         #[derive(Deserialize)]
         struct Accepted {
             next: String,
@@ -100,8 +117,7 @@ impl Client {
         struct Refused {
             error: String,
         }
-        let path = format!("/servers/{}/{verb}", encoded(server));
-        let (status, text) = self.ask(Method::POST, &path, options.to_string().into()).await?;
+        let (status, text) = self.ask(Method::POST, path, options.to_string().into()).await?;
         let reply = match status {
             StatusCode::ACCEPTED => {
                 serde_json::from_str(&text).map(|Accepted { next }| Reply::Accepted(printable(&next)))

@@ -8,6 +8,7 @@ mod age;
 mod arguments;
 mod client;
 mod command;
+mod compare;
 mod list;
 mod server;
 mod show;
@@ -41,6 +42,8 @@ pub(crate) enum Failure {
     Refused(String),
     /// `--timeout` has passed: exit code 5.
     TimedOut(String),
+    /// Standard output has said in what backends differ: exit code 7 without more words.
+    Differ,
     /// No Grove answers at the admin address: exit code 8.
     Unreachable(Unreachable),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     let (text, code) = match run(Arguments::parse()) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Told | Failure::Unread) => return ExitCode::FAILURE,
+        Err(Failure::Differ) => return ExitCode::from(7),
         Err(Failure::Failed(error)) => (format!("{error:#}"), 1),
         Err(Failure::CommandLine(text)) => (text, 2),
         Err(Failure::NoSuchBackend(text)) => (text, 3),
@@ -87,6 +91,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Action::Backend(Backend::Disable(options)) => command::disable(&client, options).await,
             Action::Backend(Backend::Enable(options)) => command::enable(&client, options).await,
             Action::Backend(Backend::Rebuild(options)) => command::rebuild(&client, options).await,
+            Action::Backend(Backend::Compare(options)) => compare::compare(&client, &options).await,
         }
     })
 }

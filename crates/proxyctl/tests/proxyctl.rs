@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use grove_control::{Control, Members};
-use grove_engine::{Command, MemberState, MemberStatus, Refusal};
+use grove_engine::{Command, Comparison, ComparisonOutcome, MemberState, MemberStatus, Refusal};
 use grove_telemetry::Metrics;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
@@ -26,6 +26,9 @@ struct Fixed {
     commands: Vec<(String, Command)>,
     /// What db2 becomes after a command, one item each time that it is asked for.
     next: VecDeque<(MemberState, &'static str)>,
+    /// What a comparison will come to.
+    comparison: Option<Comparison>,
+    compared: Option<Comparison>,
 }
 
 #[derive(Default)]
@@ -57,6 +60,21 @@ impl Members for Shared {
             // The server had a name when proxyctl looked, and has none any more.
             _ => Err(Refusal::UnknownServer(format!("no server is named {server}"))),
         }
+    }
+
+    fn begin_comparison(&self) -> Result<String, Refusal> {
+        let next = self.lock().comparison.take();
+        match next {
+            Some(comparison) => {
+                self.lock().compared = Some(comparison);
+                Ok("db2 is compared with db1".to_owned())
+            }
+            None => Err(Refusal::NotNow("db1 is the only server that is online".to_owned())),
+        }
+    }
+
+    fn comparison(&self) -> Option<Comparison> {
+        self.lock().compared.clone()
     }
 
     fn all_is_kept(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -414,4 +432,46 @@ async fn an_address_without_grove_is_named_with_the_ways_to_change_it() {
     ] {
         assert!(errors.contains(part), "{errors}");
     }
+}
+
+fn comparison(outcome: ComparisonOutcome) -> Comparison {
+    let mut comparison = Comparison::of("db1", &["db2"]);
+    comparison.outcome = Some(outcome);
+    comparison
+}
+
+#[tokio::test]
+async fn a_comparison_says_whether_backends_differ() {
+    let grove = Grove::start(MemberState::Online, "").await;
+    let (code, output, errors) = grove.run(&["backend", "compare"]).await;
+    assert_eq!((code, output.as_str()), (4, ""));
+    assert!(errors.contains("db1 is the only server that is online"), "{errors}");
+
+    let same = ComparisonOutcome::Complete {
+        differences: Vec::new(),
+        left_out: vec!["app.log (engine MyISAM)".to_owned()],
+    };
+    grove.members.lock().comparison = Some(comparison(same));
+    let (code, output, errors) = grove.run(&["backend", "compare"]).await;
+    let expected = "db2 and db1 hold the same: 0 tables, 0 rows\nnot compared: app.log (engine MyISAM)\n";
+    assert_eq!((code, output.as_str()), (0, expected));
+    assert_eq!(errors, "proxyctl: db2 is compared with db1\n");
+
+    let differ = || ComparisonOutcome::Complete {
+        differences: vec![("db2".to_owned(), "the rows of app.t".to_owned())],
+        left_out: Vec::new(),
+    };
+    grove.members.lock().comparison = Some(comparison(differ()));
+    let (code, output, _) = grove.run(&["backend", "compare"]).await;
+    let expected = "1 differences from db1:\ndb2 the rows of app.t\n";
+    assert_eq!((code, output.as_str()), (7, expected));
+    grove.members.lock().comparison = Some(comparison(differ()));
+    let (code, json, _) = grove.run(&["backend", "compare", "-o", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &json["differences"][0]["server"]), (7, &"db2".into()));
+
+    let failed = ComparisonOutcome::Failed("db2 has left the group".to_owned());
+    grove.members.lock().comparison = Some(comparison(failed));
+    let (code, output, _) = grove.run(&["backend", "compare"]).await;
+    assert_eq!((code, output.as_str()), (1, "not compared: db2 has left the group\n"));
 }

@@ -2,6 +2,7 @@
 
 use grove_testkit::equality::assert_servers_equal;
 use grove_testkit::{Cluster, Kind};
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use serde_json::json;
 use std::time::Duration;
@@ -22,10 +23,22 @@ const COMMON: &[&str] = &[
     "INSERT INTO strings (x) VALUES (REPEAT(x'00275C', 900000))",
     "CREATE TABLE times (id INT PRIMARY KEY, a DATE, b TIME(6), c DATETIME(6), d TIMESTAMP(6) NULL)",
     "INSERT INTO times VALUES (1, '0001-01-01', '-838:59:59.000000', '9999-12-31 23:59:59.999999', '2038-01-19 03:14:07.999999'), (2, NULL, '00:00:00.000001', NULL, NULL)",
+    "INSERT INTO numbers (id, f, g) VALUES (8, -1e-46, -0e0), (9, -0e0, -1e-200), (10, -1.17549e-38, 123456789012345678)",
+    "CREATE TABLE measures (id INT PRIMARY KEY, f FLOAT(7, 2), g DOUBLE(10, 3), h FLOAT UNSIGNED)",
+    "INSERT INTO measures VALUES (1, 12345.67, 1234567.891, 0), (2, -0.01, -0.001, 3e38)",
+    "SET SESSION sql_mode='ALLOW_INVALID_DATES'",
+    "INSERT INTO times VALUES (3, '2026-02-31', NULL, '2026-02-31 01:02:03.5', NULL), (4, '0000-00-00', NULL, '0000-00-00', '0000-00-00'), (5, '2026-00-00', NULL, '2026-01-00', NULL)",
+    "SET SESSION sql_mode=DEFAULT",
     "CREATE TABLE shapes (id INT PRIMARY KEY, g GEOMETRY NOT NULL, j JSON)",
     "INSERT INTO shapes VALUES (1, ST_GeomFromText('POINT(1.5 -2.25)'), '{\"a\": [1, 2.5, null, \"é\"]}'), (2, ST_GeomFromText('POLYGON((0 0,1 0,1 1,0 0))'), NULL)",
     "CREATE TABLE derived (id INT PRIMARY KEY, a INT DEFAULT (1 + 1), b INT AS (a * 2) VIRTUAL, c INT AS (a + 1) STORED, KEY (c), CHECK (a < 1000))",
     "INSERT INTO derived (id, a) VALUES (1, 5), (2, DEFAULT)",
+    "CREATE TABLE loosely (id INT PRIMARY KEY, v VARCHAR(10), n INT AS (CAST(v AS UNSIGNED)) STORED, t TINYINT AS (id * 1000) STORED)",
+    "SET SESSION sql_mode=''",
+    "INSERT INTO loosely (id, v) VALUES (1, '5x'), (2, 'v')",
+    "CREATE TABLE chosen (id INT PRIMARY KEY, e ENUM('a', '', 'é') CHARACTER SET latin1)",
+    "INSERT INTO chosen VALUES (1, 'none of them'), (2, ''), (3, 'a'), (4, NULL), (5, 'é')",
+    "SET SESSION sql_mode=DEFAULT",
     "CREATE TABLE keyless (a INT, b VARCHAR(10))",
     "INSERT INTO keyless VALUES (1, 'x'), (1, 'x'), (NULL, NULL)",
     "CREATE TABLE parted (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN MAXVALUE)",
@@ -84,6 +97,11 @@ const MARIADB: &[&str] = &[
 ];
 
 const MYSQL: &[&str] = &[
+    "CREATE TABLE typed (id INT PRIMARY KEY, price DECIMAL(8, 2), at DATETIME(3), seen TIMESTAMP(6) NULL, b BINARY(3), l LONGBLOB, m MEDIUMBLOB, o BLOB, bits BIT(12), j JSON)",
+    "INSERT INTO typed (id, price, at, seen, b, l, m, o, bits) VALUES (1, -1.50, '2026-02-03 04:05:06.789', '2026-02-03 04:05:06', x'00FF27', x'00FF27', x'00FF27', x'', b'101')",
+    "UPDATE typed SET j = JSON_OBJECT('price', price, 'whole', CAST(5 AS DECIMAL), 'at', at, 'day', DATE(at), 'time', TIMEDIFF('00:00', '01:02:03.5'), 'seen', seen,
+       'bytes', JSON_ARRAY(b, l, m, o, bits, CAST('x' AS BINARY)), 'a\"b\\\\c.d é☃', JSON_ARRAY(1, JSON_OBJECT('', price)), 'text', '2026-02-03', 'double', 1.5e0)",
+    "INSERT INTO typed (id, j) VALUES (2, CAST(CAST('2026-02-03' AS DATE) AS JSON)), (3, CAST(1.50 AS JSON)), (4, '{}'), (5, '\"JSON_SET(1)\"'), (6, 'null'), (7, NULL), (8, '[[], {}]')",
     "CREATE TABLE own_types (id INT PRIMARY KEY, j JSON, hidden INT INVISIBLE DEFAULT 3, KEY by_key ((CAST(j->'$.a' AS UNSIGNED))))",
     "INSERT INTO own_types (id, j, hidden) VALUES (1, '{\"a\": 5, \"b\": 0.1, \"c\": 12345678901234567890}', 9)",
     "CREATE ROLE readers",
@@ -135,12 +153,23 @@ async fn further(cluster: &Cluster, place: usize, kind: Kind) -> Vec<String> {
         "SELECT CONCAT_WS(' ', table_name, view_definition, check_option, definer, security_type) FROM information_schema.views WHERE table_schema = 'app' ORDER BY 1",
         "SELECT CONCAT_WS(' ', id, HEX(v)) FROM app.written_in_ansi ORDER BY 1",
         "SELECT CONCAT_WS(' ', HEX(v), HEX(w), x, y) FROM app.written_plainly ORDER BY 1",
+        "SELECT CONCAT_WS(' ', id, f, ATAN2(f, -1), g, ATAN2(g, -1)) FROM app.numbers ORDER BY id",
+        "SELECT CONCAT_WS(' ', id, a, c, d) FROM app.times ORDER BY id",
+        "SELECT CONCAT_WS(' ', id, e + 0, e) FROM app.chosen ORDER BY id",
         "SELECT CONCAT_WS(' ', schema_name, default_collation_name) FROM information_schema.schemata ORDER BY 1",
     ];
     for question in questions {
         let rows: Vec<String> = look.query(question).await.unwrap();
         assert!(!rows.is_empty(), "{question}");
         seen.extend(rows);
+    }
+    if kind == Kind::MySql {
+        let types = "SELECT CONCAT_WS(' ', id, path, JSON_TYPE(JSON_EXTRACT(j, path)), JSON_EXTRACT(j, path)) FROM app.typed, JSON_TABLE(
+            '[\"$\", \"$.price\", \"$.whole\", \"$.at\", \"$.day\", \"$.time\", \"$.seen\", \"$.bytes[0]\", \"$.bytes[1]\", \"$.bytes[2]\", \"$.bytes[3]\", \"$.bytes[4]\",
+              \"$.bytes[5]\", \"$.text\", \"$.double\"]', '$[*]' COLUMNS (path TEXT PATH '$')) AS paths ORDER BY id, path";
+        let types: Vec<String> = look.query(types).await.unwrap();
+        assert!(types.iter().any(|line| line == "1 $.price DECIMAL -1.50"), "{types:#?}");
+        seen.extend(types);
     }
     if kind == Kind::MariaDb {
         for sequence in ["ticket", "single", "around", "back", "spent"] {
@@ -153,14 +182,12 @@ async fn further(cluster: &Cluster, place: usize, kind: Kind) -> Vec<String> {
     seen
 }
 
-async fn everything_is_copied(kind: Kind) {
-    let cluster = Cluster::start_with(options(kind), PROXYD).await.unwrap();
-    let mut conn = cluster.client().await.unwrap();
-    run(&mut conn, COMMON).await;
-    run(&mut conn, if kind == Kind::MariaDb { MARIADB } else { MYSQL }).await;
+pub(super) async fn fill_with_everything(conn: &mut Conn, kind: Kind) {
+    run(conn, COMMON).await;
+    run(conn, if kind == Kind::MariaDb { MARIADB } else { MYSQL }).await;
     // Written in another character set.
     run(
-        &mut conn,
+        conn,
         &[
             "SET NAMES latin1",
             "CREATE VIEW in_latin1 AS SELECT 'caf\u{e9}' AS drink",
@@ -168,6 +195,12 @@ async fn everything_is_copied(kind: Kind) {
         ],
     )
     .await;
+}
+
+async fn everything_is_copied(kind: Kind) {
+    let cluster = Cluster::start_with(options(kind), PROXYD).await.unwrap();
+    let mut conn = cluster.client().await.unwrap();
+    fill_with_everything(&mut conn, kind).await;
     cluster.command("db3", "disable", &json!({})).await.unwrap();
     cluster.wait_for_state("db3", "disabled", LIMIT).await.unwrap();
     spoil(&cluster, 2).await;
@@ -183,6 +216,12 @@ async fn everything_is_copied(kind: Kind) {
         for holds in ["ticket 105 0", "single 2 0", "around 2 1", "back 5 0", "spent 3 0"] {
             assert!(copy.iter().any(|line| line == holds), "{holds}: {copy:#?}");
         }
+    }
+    for line in [
+        "3 2026-02-31 2026-02-31 01:02:03.500000",
+        "5 2026-00-00 2026-01-00 00:00:00.000000",
+    ] {
+        assert!(copy.iter().any(|other| other == line), "{line}: {copy:#?}");
     }
     for account in ["clerk", "ödd", "readers"] {
         assert!(copy.iter().any(|line| line.contains(account)), "{account}: {copy:#?}");
@@ -395,5 +434,32 @@ async fn what_cannot_be_copied_is_named() {
     // Every server gives the same values.
     let drawn = "INSERT INTO plain VALUES (NEXTVAL(hasty)), (NEXTVAL(few)), (NEXTVAL(steady))";
     run(&mut conn, &[drawn]).await;
+    assert_servers_equal(&cluster).await;
+}
+
+#[tokio::test]
+async fn a_scalar_in_a_document_that_cannot_be_copied_is_named() {
+    let cluster = Cluster::start_with(options(Kind::MySql), PROXYD).await.unwrap();
+    let mut conn = cluster.client().await.unwrap();
+    run(
+        &mut conn,
+        &[
+            "CREATE TABLE tiny (b TINYBLOB, j JSON)",
+            "INSERT INTO tiny (b) VALUES ('x')",
+            "UPDATE tiny SET j = JSON_ARRAY(b)",
+        ],
+    )
+    .await;
+    cluster.command("db3", "disable", &json!({})).await.unwrap();
+    cluster.wait_for_state("db3", "disabled", LIMIT).await.unwrap();
+    cluster.command("db3", "rebuild", &json!({})).await.unwrap();
+    let reason = cluster.wait_for_state("db3", "diverged", LIMIT).await.unwrap();
+    assert!(
+        reason.contains("a copy cannot make: base64:type249") && reason.contains("`app`.`tiny`"),
+        "{reason}"
+    );
+    run(&mut conn, &["UPDATE tiny SET j = '[]'"]).await;
+    cluster.command("db3", "rebuild", &json!({})).await.unwrap();
+    wait_until_rebuilt(&cluster, "db3").await;
     assert_servers_equal(&cluster).await;
 }

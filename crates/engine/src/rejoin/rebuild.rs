@@ -4,7 +4,6 @@
 //! The barrier is closed while the instant is fixed, so that all connections of the copy show the same one, and no statement that commits by
 //! itself is half way through.
 
-use super::PAUSE_BEFORE_JOINING;
 use crate::group::Group;
 use crate::io::{BackendId, Clock, Copier, CopyError, CopyProgress, LegError, Servers, World};
 use crate::member::{MemberState, Wish};
@@ -12,8 +11,6 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// The donor's transactions begin within this time, or the copy begins again.
-const LONGEST_FREEZE: Duration = Duration::from_secs(1);
 /// Between two notes how far the copy is.
 const BETWEEN_NOTES: Duration = Duration::from_millis(500);
 
@@ -118,7 +115,13 @@ impl<W: World> Group<W> {
                 &format!("becomes a copy of {}", self.name(donor)),
             );
             let mut copier = servers.prepare_copy(donor, id).await?;
-            let definitions = self.freeze(&mut copier).await?;
+            let definitions = self
+                .fix_instant(|| {
+                    // Open sessions' temporary tables are not in the copy.
+                    self.note_loss();
+                    copier.freeze()
+                })
+                .await?;
             copier.survey().await?;
             if self.definitions.load(Ordering::SeqCst) != definitions {
                 let reason = "a definition changed while all of them were read";
@@ -147,39 +150,6 @@ impl<W: World> Group<W> {
             () = gone.cancelled() => Err(LegError::Lost(format!("{} has left the group", self.name(donor))).into()),
             copied = copying => copied.map(|()| progress.rows.load(Ordering::Relaxed)),
             () = noting => Ok(0),
-        }
-    }
-
-    /// Fixes the instant. Gives how many statements had begun until then that may change definitions.
-    async fn freeze<C: Copier>(&self, copier: &mut C) -> Result<u64, CopyError> {
-        let (clock, limit) = (self.world.clock(), self.settings.join_pause);
-        loop {
-            let Some(closed) = self.barrier.close(clock, limit).await else {
-                clock.sleep(PAUSE_BEFORE_JOINING).await;
-                continue;
-            };
-            let definitions = self.definitions.load(Ordering::SeqCst);
-            let settled = async {
-                self.commits.settled().await;
-                self.standalones.settled().await;
-            };
-            let is_settled = tokio::select! {
-                biased;
-                () = settled => true,
-                () = clock.sleep(limit) => false,
-            };
-            if is_settled {
-                self.note_loss();
-                let frozen = tokio::select! {
-                    biased;
-                    frozen = copier.freeze() => frozen,
-                    // Commits wait meanwhile.
-                    () = clock.sleep(LONGEST_FREEZE) => Err(LegError::Timeout(LONGEST_FREEZE).into()),
-                };
-                return frozen.map(|()| definitions);
-            }
-            drop(closed);
-            clock.sleep(PAUSE_BEFORE_JOINING).await;
         }
     }
 }

@@ -3,6 +3,7 @@
 //! One server is spared at a time, so that somebody always has everything. When all are online again another one may be spared: then a
 //! server that has come back is all that is left of the group.
 
+use crate::board::Board;
 use crate::client::Surroundings;
 use crate::model::own_run::OwnSchema;
 use crate::model::storage::Storage;
@@ -10,7 +11,7 @@ use crate::model::{Power, Server};
 use crate::random::Random;
 use crate::world::{SimulatedServers, SimulatedWorld};
 use grove_engine::io::BackendId;
-use grove_engine::{Command, Group};
+use grove_engine::{Command, ComparisonOutcome, Group, MemberState};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,8 @@ enum Blow {
     Wipe,
     /// An operator disables it and enables it again.
     Disable,
+    /// An operator has all servers compared.
+    Compare,
 }
 
 /// How servers are hurt in a seed.
@@ -63,8 +66,8 @@ impl Hurting {
         let mut all = vec![Blow::Crash, Blow::Stop, Blow::Cut, Blow::CrashBehindCut];
         let mut kinds = vec![vec![Blow::Crash], vec![Blow::Cut], vec![Blow::Stop]];
         if comebacks == Comebacks::Required {
-            all.extend([Blow::Wipe, Blow::Disable]);
-            kinds.extend([vec![Blow::Wipe], vec![Blow::Disable]]);
+            all.extend([Blow::Wipe, Blow::Disable, Blow::Compare]);
+            kinds.extend([vec![Blow::Wipe], vec![Blow::Disable], vec![Blow::Compare]]);
         }
         kinds.extend([all.clone(), all]);
         Self {
@@ -121,6 +124,7 @@ impl Hurting {
                     // Tasks, so that one round's blows overlap.
                     let target = Target {
                         group: Arc::clone(&around.group),
+                        board: Arc::clone(&around.board),
                         server: Arc::clone(server),
                     };
                     blows.push(tokio::spawn(hit(target, kind, after, away, stop.clone())));
@@ -136,12 +140,19 @@ impl Hurting {
 /// A server, and the group that an operator speaks to.
 struct Target {
     group: Arc<Group<SimulatedWorld>>,
+    board: Arc<Board>,
     server: Arc<Server>,
 }
 
 impl Target {
     fn is_online(&self) -> bool {
         self.group.view().online.contains(&BackendId(self.server.id))
+    }
+
+    fn is_rebuilt(&self) -> bool {
+        let statuses = self.group.statuses();
+        let status = statuses.get(usize::from(self.server.id));
+        status.is_some_and(|status| status.state == MemberState::Rebuilding)
     }
 
     fn command(&self, command: Command) -> bool {
@@ -158,6 +169,24 @@ impl Target {
             state.storage = Storage::empty();
             state.own = OwnSchema::default();
         });
+    }
+
+    /// Whatever else happens, servers that are compared hold the same.
+    async fn compare(&self) {
+        if self.group.begin_comparison().is_err() {
+            return;
+        }
+        let outcome = loop {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            if let Some(outcome) = self.group.comparison().and_then(|comparison| comparison.outcome) {
+                break outcome;
+            }
+        };
+        if let ComparisonOutcome::Complete { differences, .. } = outcome
+            && !differences.is_empty()
+        {
+            self.board.violation(format!("a comparison has found {differences:?}"));
+        }
     }
 
     async fn rebuild(&self) {
@@ -183,10 +212,13 @@ async fn hit(target: Target, kind: Blow, after: u64, away: u64, stop: Cancellati
             server.switch(Power::Off);
         }
         Blow::Wipe => target.wipe().await,
+        // That would be the end of the rebuild, which nobody orders again.
+        Blow::Disable if target.is_rebuilt() => {}
         Blow::Disable => {
             let reason = String::new();
             target.command(Command::Disable { reason });
         }
+        Blow::Compare => drop(goes_on(&stop, target.compare()).await),
     }
     goes_on(&stop, tokio::time::sleep(Duration::from_millis(away))).await;
     match kind {
@@ -203,6 +235,7 @@ async fn hit(target: Target, kind: Blow, after: u64, away: u64, stop: Cancellati
         Blow::Disable => {
             target.command(Command::Enable);
         }
+        Blow::Compare => {}
         Blow::Stop => server.switch(Power::On),
         Blow::Cut => server.heal(),
     }

@@ -10,6 +10,7 @@ mod answer;
 mod board;
 mod client;
 mod comebacks;
+mod comparison;
 mod copy;
 mod faults;
 mod leg;

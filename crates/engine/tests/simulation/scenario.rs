@@ -176,6 +176,8 @@ impl Scenario {
         for id in 0..self.servers {
             tokio::spawn(Arc::clone(&group).watch(grove_engine::io::BackendId(id), stop.clone()));
         }
+        let (comparing, stopped) = (Arc::clone(&group), stop.clone());
+        tokio::spawn(async move { comparing.carry_out_comparisons(stopped).await });
         let (keeping, stopped) = (Arc::clone(&group), stop.clone());
         let keeping = tokio::spawn(async move { keeping.keep_positions(stopped).await });
         let random = self.random.fork();

@@ -1,5 +1,6 @@
 //! The engine's doors in the simulation: servers behind a network that delays and breaks, virtual time, seeded chance.
 
+use crate::comparison::SimulatedComparison;
 use crate::copy::SimulatedCopy;
 use crate::leg::SimulatedLeg;
 use crate::model::serving::{self, Fate, Wire};
@@ -180,11 +181,25 @@ impl SimulatedServers {
 impl Servers for SimulatedServers {
     type Leg = SimulatedLeg;
     type Copier = SimulatedCopy;
+    type Comparer = SimulatedComparison;
 
     async fn prepare_copy(&self, donor: BackendId, target: BackendId) -> Result<SimulatedCopy, CopyError> {
         self.reach(donor, CONNECT_TIMEOUT).await?;
         self.reach(target, CONNECT_TIMEOUT).await?;
         Ok(SimulatedCopy::new(self.clone(), donor, target))
+    }
+
+    async fn prepare_comparison(
+        &self,
+        first: BackendId,
+        others: &[BackendId],
+    ) -> Result<SimulatedComparison, CopyError> {
+        let mut all = vec![first];
+        all.extend(others);
+        for &server in &all {
+            self.reach(server, CONNECT_TIMEOUT).await?;
+        }
+        Ok(SimulatedComparison::new(self.clone(), all))
     }
 
     async fn differences(&self, first: BackendId, second: BackendId) -> Result<Vec<String>, CopyError> {

@@ -5,8 +5,8 @@
 
 use bytes::{Bytes, BytesMut};
 use grove_engine::io::{
-    BackendId, Clock, Copier, CopyError, CopyProgress, Entropy, Examination, Identity, KillKind, Leg, LegError,
-    LegReply, Phase, ReplySink, ServerFacts, Servers, World,
+    BackendId, Clock, Compared, Comparer, ComparisonProgress, Copier, CopyError, CopyProgress, Entropy, Examination,
+    Identity, KillKind, Leg, LegError, LegReply, Phase, ReplySink, ServerFacts, Servers, World,
 };
 use grove_wire::command::*;
 use grove_wire::packet::encode_frames;
@@ -135,11 +135,30 @@ impl Copier for NoCopier {
     }
 }
 
+impl Comparer for NoCopier {
+    async fn freeze(&mut self) -> Result<(), CopyError> {
+        match *self {}
+    }
+
+    async fn definitions(&mut self) -> Result<(), CopyError> {
+        match *self {}
+    }
+
+    async fn rows(self, _: &ComparisonProgress) -> Result<Compared, CopyError> {
+        match self {}
+    }
+}
+
 impl Servers for ScriptedServers {
     type Leg = ScriptedLeg;
     type Copier = NoCopier;
+    type Comparer = NoCopier;
 
     async fn prepare_copy(&self, _: BackendId, _: BackendId) -> Result<NoCopier, CopyError> {
+        Err(CopyError::Unsuitable("these servers hold nothing".into()))
+    }
+
+    async fn prepare_comparison(&self, _: BackendId, _: &[BackendId]) -> Result<NoCopier, CopyError> {
         Err(CopyError::Unsuitable("these servers hold nothing".into()))
     }
 
