@@ -39,6 +39,7 @@ pub async fn form_group(
 fn spec(backend: &Backend, memory: &BTreeMap<String, Remembered>) -> MemberSpec {
     MemberSpec {
         name: backend.name.clone(),
+        address: backend.address.to_string(),
         weight: backend.weight,
         remembered: memory.get(&backend.name).cloned().unwrap_or_default(),
     }

@@ -3,6 +3,7 @@
 //! Field names here are a promise to operators' scripts: a field may be added, none is renamed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -48,6 +49,8 @@ struct Health {
 #[derive(Serialize)]
 struct Server {
     name: String,
+    /// Host and port, or the path of a socket.
+    address: String,
     /// `online`, `unreachable` (the last server, which does not answer), `failed` (out of the group), `replaying`
     /// (executes what it has missed), `joining` (is about to be online), `draining` (is about to be disabled),
     /// `disabled` (out of the group until it is enabled), `rebuilding` (its content is being replaced) or `diverged`
@@ -59,12 +62,16 @@ struct Server {
     since: String,
     /// Whether it executes every write first.
     lead: bool,
+    /// `lead`, which executes writes first, `follower`, or null while it takes no part.
+    role: Option<&'static str>,
     /// Client sessions whose reads go to it.
     sessions: usize,
     /// It holds every entry of the recovery log up to this one; null if that is not known.
     position: Option<u64>,
     /// Entries that it lacks.
     lag_entries: Option<u64>,
+    /// For how long it has lacked something, in milliseconds; null if that is not known.
+    lag_ms: Option<u64>,
     /// How long it will take to be back, at its present rate, in milliseconds.
     eta_ms: Option<u64>,
 }
@@ -72,7 +79,13 @@ struct Server {
 impl From<MemberStatus> for Server {
     fn from(status: MemberStatus) -> Self {
         Self {
+            role: match status.state {
+                _ if status.is_lead => Some("lead"),
+                MemberState::Online | MemberState::Draining => Some("follower"),
+                _ => None,
+            },
             name: status.name,
+            address: status.address,
             state: match status.state {
                 MemberState::Online => "online",
                 MemberState::Unreachable => "unreachable",
@@ -90,9 +103,14 @@ impl From<MemberStatus> for Server {
             sessions: status.sessions,
             position: status.position,
             lag_entries: status.lag_entries,
-            eta_ms: status.eta.map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)),
+            lag_ms: status.lag.map(milliseconds),
+            eta_ms: status.eta.map(milliseconds),
         }
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn health(Shared(state): Shared<State>) -> (StatusCode, Json<Health>) {

@@ -2,8 +2,9 @@
 //!
 //! Every answer is JSON, a refusal too: `{"error": "..."}` with words that say what would be right.
 //!
-//! Invariant: a request is carried out only if it says `Content-Type: application/json`. A web page in a browser on the
-//! operator's machine can post a form to a loopback address without being asked, but not with this type.
+//! Invariant: a request is carried out only if it says `Content-Type: application/json` and has no `Origin`. A web page in a browser on the
+//! operator's machine can post a form to a loopback address without being asked, but not with this type; and whatever a page sends, also to a
+//! name that it has let point here, has an `Origin` (RFC 6454, section 7).
 
 use std::time::Duration;
 
@@ -142,6 +143,12 @@ impl<T: DeserializeOwned> FromRequest<State> for Options<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Refused> {
+        if request.headers().contains_key(header::ORIGIN) {
+            return Err(Refused {
+                code: StatusCode::FORBIDDEN,
+                error: "a web page may not send commands: leave the header Origin out".to_owned(),
+            });
+        }
         if !is_json(request.headers()) {
             return Err(Refused {
                 code: StatusCode::UNSUPPORTED_MEDIA_TYPE,

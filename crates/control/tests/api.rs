@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use grove_control::{Control, Members};
 use grove_engine::{Command, Comparison, MemberState, MemberStatus, Refusal};
@@ -52,12 +53,14 @@ impl Members for Fixed {
 fn member(name: &str, state: MemberState) -> MemberStatus {
     MemberStatus {
         name: name.to_owned(),
+        address: "10.0.0.1:3306".to_owned(),
         state,
         since_unix_micros: 1_700_000_000_123_456,
         reason: "answered at start".to_owned(),
         is_lead: name == "db1",
         position: Some(70),
         lag_entries: Some(0),
+        lag: Some(Duration::ZERO),
         eta: None,
         sessions: 2,
     }
@@ -118,8 +121,8 @@ async fn health_follows_the_servers_and_the_api_stops_when_told() {
         servers[0],
         json!({
             "name": "db1", "state": "online", "reason": "answered at start",
-            "since": "2023-11-14T22:13:20.123Z", "lead": true, "sessions": 2,
-            "position": 70, "lag_entries": 0, "eta_ms": null,
+            "address": "10.0.0.1:3306", "since": "2023-11-14T22:13:20.123Z", "lead": true, "role": "lead", "sessions": 2,
+            "position": 70, "lag_entries": 0, "lag_ms": 0, "eta_ms": null,
         })
     );
     assert_eq!(servers[1]["state"], "failed");
@@ -216,5 +219,9 @@ async fn what_a_web_page_can_post_is_refused() {
         assert_eq!(code, 415, "{headers}");
         assert!(answer["error"].is_string(), "{answer}");
     }
+    // From a page at a name that has come to point here.
+    let headers = "Content-Type: application/json\r\nOrigin: http://elsewhere.example:3308\r\n";
+    let (code, answer) = post_as(address, headers, "/servers/db2/rebuild", "{}").await;
+    assert_eq!(code, 403, "{answer}");
     assert!(members.commands.lock().unwrap().is_empty());
 }

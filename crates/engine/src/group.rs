@@ -318,8 +318,10 @@ impl<W: World> Group<W> {
                 member.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let takes_part = matches!(state, MemberState::Online | MemberState::Unreachable);
             let (position, lag_entries, eta) = self.progress(member, takes_part);
+            let lag = self.lag(member, lag_entries);
             MemberStatus {
                 name: member.spec.name.clone(),
+                address: member.spec.address.clone(),
                 state,
                 since_unix_micros,
                 reason,
@@ -327,6 +329,7 @@ impl<W: World> Group<W> {
                 sessions: member.readers.load(Ordering::Relaxed),
                 position,
                 lag_entries,
+                lag,
                 eta,
             }
         };
@@ -351,6 +354,17 @@ impl<W: World> Group<W> {
                 Some(took.mul_f64(lag as f64 / done as f64))
             });
         (progress.position, lag, eta)
+    }
+
+    /// For how long a server has lacked something.
+    fn lag(&self, member: &Member, lag_entries: Option<u64>) -> Option<Duration> {
+        if lag_entries? == 0 {
+            return Some(Duration::ZERO);
+        }
+        let progress = *member.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let lacks_since = progress.unix_micros?;
+        let lag = self.world.clock().unix_micros().saturating_sub(lacks_since);
+        Some(Duration::from_micros(lag))
     }
 
     /// Name of a server.
@@ -509,7 +523,14 @@ impl<W: World> Group<W> {
         }));
         self.order.appoint(lead);
         self.note_loss();
-        self.member(id).gone.load().cancel();
+        let now = self.world.clock().unix_micros();
+        let member = self.member(id);
+        member
+            .progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .unix_micros = Some(now);
+        member.gone.load().cancel();
         let (name, lead_name) = (self.name(id), self.name(lead));
         if fault == Fault::Disabled {
             tracing::info!(

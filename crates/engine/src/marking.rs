@@ -144,7 +144,7 @@ impl<W: World> Group<W> {
         match self.bounded(folded).await {
             Ok(rows) => {
                 *kept = Some(rows);
-                self.note_position(id, horizon);
+                self.note_position(id, horizon, None);
             }
             // Probes find out what is the matter with the server; the rows stay for the next time.
             Err(error) => tracing::debug!(backend = self.name(id), %error, "position rows were not folded"),

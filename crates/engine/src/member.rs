@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 pub struct MemberSpec {
     /// Unique name, shown to operators.
     pub name: String,
+    /// Where it listens, for operators to read.
+    pub address: String,
     /// Share of reads under the `weighted` policy.
     pub weight: u32,
     /// What was known of it when Grove ended.
@@ -71,6 +73,8 @@ pub enum MemberState {
 pub struct MemberStatus {
     /// Its name.
     pub name: String,
+    /// Where it listens.
+    pub address: String,
     /// Its state.
     pub state: MemberState,
     /// Since when, in microseconds since 1970-01-01 UTC.
@@ -85,6 +89,8 @@ pub struct MemberStatus {
     pub position: Option<Position>,
     /// Entries that it lacks.
     pub lag_entries: Option<u64>,
+    /// For how long it has lacked something.
+    pub lag: Option<Duration>,
     /// How long its replay will take at its present rate.
     pub eta: Option<Duration>,
 }
@@ -118,6 +124,8 @@ pub(crate) struct Member {
 pub(crate) struct Progress {
     /// It holds every entry up to here, as far as is known.
     pub position: Option<Position>,
+    /// When what it lacks begins, in microseconds since 1970-01-01 UTC, as far as is known.
+    pub unix_micros: Option<u64>,
     /// When its replay began, on the engine's clock, and at which position.
     pub began: Option<(Duration, Position)>,
 }

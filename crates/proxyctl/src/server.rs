@@ -10,6 +10,8 @@ use crate::Failure;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Server {
     pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) address: String,
     /// Lower case, such as `online`.
     pub(crate) state: String,
     pub(crate) reason: String,
@@ -19,6 +21,9 @@ pub(crate) struct Server {
     pub(crate) sessions: u64,
     pub(crate) position: Option<u64>,
     pub(crate) lag_entries: Option<u64>,
+    /// A Grove from before does not tell.
+    #[serde(default)]
+    pub(crate) lag_ms: Option<u64>,
     pub(crate) eta_ms: Option<u64>,
 }
 

@@ -51,6 +51,7 @@ mod tests {
     fn servers(states: &[(&str, &str)]) -> Vec<Server> {
         let server = |(index, &(state, reason)): (usize, &(&str, &str))| Server {
             name: format!("db{}", index + 1),
+            address: String::new(),
             state: state.to_owned(),
             reason: reason.to_owned(),
             since: String::new(),
@@ -58,6 +59,7 @@ mod tests {
             sessions: 0,
             position: None,
             lag_entries: None,
+            lag_ms: None,
             eta_ms: None,
         };
         states.iter().enumerate().map(server).collect()

@@ -53,6 +53,7 @@ const COLUMNS: [(&str, Align); 9] = [
 ];
 const STATE: usize = 1;
 const SINCE: usize = 3;
+const LAG: usize = 5;
 
 /// One line for the columns' names and one for each server. `now` is in seconds since 1970-01-01.
 pub(crate) fn table(servers: &[Server], now: u64, style: Style) -> String {
@@ -78,12 +79,20 @@ pub(crate) fn fields(server: &Server, now: u64, style: Style) -> String {
         NO_VALUE => printable(&server.since),
         age => format!("{} ({age} ago)", printable(&server.since)),
     };
+    if let Some(lag) = server.lag_ms.filter(|&lag| lag > 0) {
+        values[LAG].push_str(&format!(" entries, of the last {}", age::words(lag.div_ceil(1000))));
+    }
     let width = COLUMNS.iter().map(|(title, _)| title.len()).max().unwrap_or(0);
     let mut text = String::new();
-    for (index, (value, (title, _))) in values.iter().zip(COLUMNS).enumerate() {
-        let line = format!("{title:width$}{GAP}{}", coloured(value, index, style));
-        text.push_str(line.trim_end());
+    let mut say = |title: &str, value: &str| {
+        text.push_str(format!("{title:width$}{GAP}{value}").trim_end());
         text.push('\n');
+    };
+    for (index, (value, (title, _))) in values.iter().zip(COLUMNS).enumerate() {
+        say(title, &coloured(value, index, style));
+        if title == "NAME" {
+            say("ADDRESS", &printable(&server.address));
+        }
     }
     text
 }
@@ -152,6 +161,7 @@ mod tests {
     fn server(name: &str, state: &str) -> Server {
         Server {
             name: name.to_owned(),
+            address: String::new(),
             state: state.to_owned(),
             reason: String::new(),
             since: "2023-11-14T22:13:20.123Z".to_owned(),
@@ -159,6 +169,7 @@ mod tests {
             sessions: 0,
             position: None,
             lag_entries: None,
+            lag_ms: None,
             eta_ms: None,
         }
     }
@@ -169,6 +180,7 @@ mod tests {
         online.reason = "answered at start".to_owned();
         let mut replaying = server("database-2", "replaying");
         (replaying.position, replaying.lag_entries, replaying.eta_ms) = (Some(1_200_000), Some(34_567), Some(4001));
+        (replaying.address, replaying.lag_ms) = ("10.0.0.1:3306".to_owned(), Some(11_001));
         replaying.reason = "executes what\nit has missed".to_owned();
         let mut failed = server("db3", "failed");
         failed.since = "2030-01-01T00:00:00Z".to_owned();
@@ -207,11 +219,12 @@ db3         failed     -        0s         -      -    -         0
     fn one_server_has_a_line_for_each_field() {
         let expected = "\
 NAME      database-2
+ADDRESS   10.0.0.1:3306
 STATE     replaying
 ROLE      -
 SINCE     2023-11-14T22:13:20.123Z (3m12s ago)
 POSITION  1200000
-LAG       34567
+LAG       34567 entries, of the last 12s
 ETA       5s
 SESSIONS  0
 REASON    executes what it has missed

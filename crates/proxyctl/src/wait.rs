@@ -160,6 +160,7 @@ mod tests {
     fn server(state: &str, reason: &str) -> Server {
         Server {
             name: "db2".to_owned(),
+            address: String::new(),
             state: state.to_owned(),
             reason: reason.to_owned(),
             since: String::new(),
@@ -167,6 +168,7 @@ mod tests {
             sessions: 0,
             position: None,
             lag_entries: None,
+            lag_ms: None,
             eta_ms: None,
         }
     }

@@ -85,12 +85,14 @@ impl Members for Shared {
 fn member(name: &str, state: MemberState, reason: &str) -> MemberStatus {
     MemberStatus {
         name: name.to_owned(),
+        address: "10.0.0.1:3306".to_owned(),
         state,
         since_unix_micros: 4_000_000_000_000_000,
         reason: reason.to_owned(),
         is_lead: name == "db1",
         position: Some(70),
         lag_entries: Some(0),
+        lag: Some(Duration::ZERO),
         eta: None,
         sessions: 2,
     }
@@ -196,6 +198,7 @@ async fn one_backend_is_shown_with_all_its_fields() {
     let grove = Grove::start(MemberState::Failed, "does not answer").await;
     let expected = "\
 NAME      db2
+ADDRESS   10.0.0.1:3306
 STATE     failed
 ROLE      -
 SINCE     2096-10-02T07:06:40.000Z (0s ago)
@@ -211,7 +214,10 @@ REASON    does not answer
     let (_, list, _) = grove.run(&["backend", "list", "-o", "json"]).await;
     let (code, json, _) = grove.run(&["backend", "show", "db2", "-o", "json"]).await;
     assert_eq!((code, json.lines().count()), (0, 1));
-    assert!(json.starts_with(r#"{"name":"db2","state":"failed""#), "{json}");
+    assert!(
+        json.starts_with(r#"{"name":"db2","address":"10.0.0.1:3306","state":"failed""#),
+        "{json}"
+    );
     assert!(list.contains(json.trim_end()), "{json} is not as in {list}");
 }
 

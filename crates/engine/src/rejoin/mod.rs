@@ -299,9 +299,11 @@ impl<W: World> Group<W> {
         self.set_status(id, state, reason);
     }
 
-    pub(crate) fn note_position(&self, id: BackendId, position: Position) {
+    /// The server holds everything up to here, which was written at this time if that is known (in microseconds since 1970).
+    pub(crate) fn note_position(&self, id: BackendId, position: Position, unix_micros: Option<u64>) {
         let mut progress = self.member(id).progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.position = Some(position);
+        progress.unix_micros = unix_micros.or(progress.unix_micros);
     }
 
     fn note_began(&self, id: BackendId, position: Position) {

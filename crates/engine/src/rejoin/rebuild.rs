@@ -108,7 +108,8 @@ impl<W: World> Group<W> {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .position;
-            self.note_position(id, donors.unwrap_or(0));
+            let now = self.world.clock().unix_micros();
+            self.note_position(id, donors.unwrap_or(0), Some(now));
             self.set_status(
                 id,
                 MemberState::Rebuilding,

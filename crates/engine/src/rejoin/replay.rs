@@ -35,6 +35,8 @@ pub(super) struct Replay<W: World> {
     standing: Standing,
     /// Every entry up to here is done.
     done: Position,
+    /// When the newest entry that has begun was written, in microseconds since 1970; 0 before the first.
+    reached_unix_micros: u64,
     /// Further ones that are.
     done_beyond: BTreeSet<Position>,
     /// Read and not begun, in order.
@@ -71,6 +73,7 @@ impl<W: World> Replay<W> {
             backend,
             standing,
             done_beyond: BTreeSet::new(),
+            reached_unix_micros: 0,
             waiting: VecDeque::new(),
             running: FuturesUnordered::new(),
             runs_alone: false,
@@ -158,6 +161,7 @@ impl<W: World> Replay<W> {
     /// An entry with which there is nothing to do.
     fn skip(&mut self, at: usize) {
         let Some(record) = self.waiting.remove(at) else { return };
+        self.reached_unix_micros = self.reached_unix_micros.max(record.unix_micros);
         match record.entry {
             Entry::Intent(intent) if self.standing.holds(record.position) => {
                 self.executor.doubts.begin(record.position, intent);
@@ -170,6 +174,7 @@ impl<W: World> Replay<W> {
 
     fn begin(&mut self, at: usize) {
         let Some(record) = self.waiting.remove(at) else { return };
+        self.reached_unix_micros = self.reached_unix_micros.max(record.unix_micros);
         let position = record.position;
         if let Entry::Standalone(standalone) = &record.entry {
             self.executor.doubts.end(standalone.intent);
@@ -239,7 +244,8 @@ impl<W: World> Replay<W> {
         while self.done_beyond.remove(&(self.done + 1)) {
             self.done += 1;
         }
-        self.group.note_position(self.backend, self.done);
+        self.group
+            .note_position(self.backend, self.done, Some(self.reached_unix_micros));
     }
 
     /// Ends what is not known: see [`super::doubt`]. The first server of a group decides for the others; `is_first` says that it is this one. Nobody writes meanwhile.

@@ -268,7 +268,7 @@ impl<W: World> Group<W> {
         let mut rows = self.open_position_rows(id, CancellationToken::new()).await?;
         rows.raise(fence).await?;
         rows.adopt(log, 0).await?;
-        self.note_position(id, 0);
+        self.note_position(id, 0, None);
         Ok(fence)
     }
 

@@ -151,6 +151,7 @@ impl Scenario {
         let specs = (0..self.servers).map(|id| MemberSpec {
             name: format!("s{id}"),
             weight: 1,
+            address: String::new(),
             remembered: grove_engine::Remembered::default(),
         });
         let settings = self.settings.clone();

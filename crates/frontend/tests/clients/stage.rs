@@ -70,6 +70,7 @@ impl Stage {
         let member = |number: usize| MemberSpec {
             name: format!("db{number}"),
             weight: 1,
+            address: String::new(),
             remembered: grove_engine::Remembered::default(),
         };
         let members = (1..=facts.len()).map(member).collect();
