@@ -46,8 +46,9 @@ fn spec(backend: &Backend, disabled: &[(String, String)]) -> MemberSpec {
 
 /// The engine's settings as this configuration wants them.
 fn settings(config: &Config) -> Settings {
-    use grove_config::{FirstStart as Start, ReadCommitted as Configured, ReadPolicy as Policy, WhenFull};
-    use grove_engine::{FirstStart, ReadCommitted, ReadPolicy};
+    use grove_config::{FirstStart as Start, ReadCommitted as Configured, ReadPolicy as Policy};
+    use grove_config::{UnsafeStatements as Unsafe, WhenFull};
+    use grove_engine::{FirstStart, ReadCommitted, ReadPolicy, UnsafeStatements};
     Settings {
         read_policy: match config.reads.policy {
             Policy::LeastOutstanding => ReadPolicy::LeastOutstanding,
@@ -58,6 +59,11 @@ fn settings(config: &Config) -> Settings {
         read_committed: match config.writes.read_committed {
             Configured::Gate => ReadCommitted::Gate,
             Configured::Upgrade => ReadCommitted::Upgrade,
+        },
+        unsafe_statements: match config.writes.unsafe_statements {
+            Unsafe::Reject => UnsafeStatements::Reject,
+            Unsafe::Warn => UnsafeStatements::Warn,
+            Unsafe::Allow => UnsafeStatements::Allow,
         },
         first_start: match &config.recovery_log.first_start {
             Start::Compare => FirstStart::Compare,

@@ -292,6 +292,20 @@ pub struct Writes {
     pub acknowledge: Acknowledge,
     /// What happens to writers in READ COMMITTED.
     pub read_committed: ReadCommitted,
+    /// What happens to statements that may leave other rows on each server.
+    pub unsafe_statements: UnsafeStatements,
+}
+
+/// What happens to statements that may leave other rows on each server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnsafeStatements {
+    /// They are refused, with the reason.
+    Reject,
+    /// They run, and the log names the reason.
+    #[default]
+    Warn,
+    /// They run.
+    Allow,
 }
 
 /// Whose commits a client's COMMIT waits for. Only `All` passes validation at present.

@@ -43,6 +43,7 @@ pub const KEYS: &[&str] = &[
     "reads.policy",
     "writes.acknowledge",
     "writes.read_committed",
+    "writes.unsafe_statements",
     "timeouts.connect_ms",
     "timeouts.probe_interval_ms",
     "timeouts.probe_ms",

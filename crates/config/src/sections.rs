@@ -5,7 +5,7 @@
 use crate::config::{
     Acknowledge, Admin, Backend, BackendTls, BackendTlsMode, Compression, Config, FirstStart, Limits, Listen,
     ListenTls, ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, RecoveryLog, Timeouts, TlsIdentity,
-    User, WhenFull, Writes,
+    UnsafeStatements, User, WhenFull, Writes,
 };
 use crate::reader::Reader;
 use crate::schema::{self, Kind};
@@ -252,6 +252,14 @@ fn writes(reader: &mut Reader<'_>) -> Writes {
         read_committed: reader.choice(
             "writes.read_committed",
             &[("gate", ReadCommitted::Gate), ("upgrade", ReadCommitted::Upgrade)],
+        ),
+        unsafe_statements: reader.choice(
+            "writes.unsafe_statements",
+            &[
+                ("warn", UnsafeStatements::Warn),
+                ("reject", UnsafeStatements::Reject),
+                ("allow", UnsafeStatements::Allow),
+            ],
         ),
     }
 }

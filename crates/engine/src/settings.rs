@@ -24,6 +24,17 @@ pub enum ReadCommitted {
     Upgrade,
 }
 
+/// What happens to statements that may leave other rows on each server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnsafeStatements {
+    /// They are refused, with the reason.
+    Reject,
+    /// They run, and the log names the reason. Where the order of rows or statements decides, they take their tables' gates exclusively.
+    Warn,
+    /// They run.
+    Allow,
+}
+
 /// Bounds and policies.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -31,6 +42,8 @@ pub struct Settings {
     pub read_policy: ReadPolicy,
     /// READ COMMITTED writers.
     pub read_committed: ReadCommitted,
+    /// Statements that may leave other rows on each server.
+    pub unsafe_statements: UnsafeStatements,
     /// Pause between probes of one server.
     pub probe_interval: Duration,
     /// Probes that may fail in a row before a server is evicted.
@@ -82,6 +95,7 @@ impl Default for Settings {
         Self {
             read_policy: ReadPolicy::LeastOutstanding,
             read_committed: ReadCommitted::Gate,
+            unsafe_statements: UnsafeStatements::Warn,
             probe_interval: Duration::from_millis(500),
             probe_failures: 3,
             follower_lock_wait: Duration::from_millis(200),

@@ -13,7 +13,7 @@ use crate::io::{Clock, World};
 use crate::settings::ReadCommitted;
 use crate::state::Isolation;
 use crate::statement::Statement;
-use grove_sql::{Class, SetScope, TableName, TouchedTables, WriteKind};
+use grove_sql::{Class, SetScope, TableName, TouchedTables, Verdict, WriteKind};
 use smallvec::SmallVec;
 use std::time::Duration;
 
@@ -74,6 +74,8 @@ impl<W: World> Session<W> {
         // A bulk execution is to InnoDB an INSERT of few rows, which takes its ids piece by piece without a lock in mode 1 too.
         let inserts = matches!(analysis.class, Class::Write(WriteKind::Insert | WriteKind::Replace));
         let bulk = loads && self.group.bulk_inserts_need_a_gate() || inserts && statement.body.is_bulk();
+        let is_unsafe = matches!(analysis.verdict, Verdict::Unsafe(reason) if reason.wants_order());
+        let gated = gated || is_unsafe;
         let row_mode = if gated { GateMode::Exclusive } else { GateMode::Shared };
         match analysis.class {
             Class::Write(_) if bulk && !gated => {
