@@ -376,3 +376,55 @@ async fn unsafe_statements_run_with_a_warning_in_the_log() {
     assert_eq!(log.matches(said).count(), 4, "once for each kind of statement:\n{log}");
     assert!(log.contains("DELETE FROM t LIMIT ?"), "{log}");
 }
+
+/// `EXPLAIN GROVE`, one column a line.
+async fn explanation(conn: &mut Conn, sql: &str) -> Vec<String> {
+    let row: Option<Row> = conn.query_first(format!("EXPLAIN GROVE {sql}")).await.unwrap();
+    let row = row.unwrap();
+    (0..row.len()).map(|at| row.get::<String, _>(at).unwrap()).collect()
+}
+
+async fn statements_are_explained(kind: Kind) {
+    let cluster = Cluster::start(kind, 3, PROXYD).await.unwrap();
+    let mut conn = cluster.client().await.unwrap();
+    let tables = [
+        "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(100))",
+        "CREATE TABLE grove (id INT)",
+    ];
+    run(&mut conn, &tables).await;
+    let rewritten = explanation(&mut conn, "INSERT INTO t VALUES (1, UUID())").await;
+    let gates = "everything shared, app.t shared";
+    assert_eq!(
+        rewritten,
+        ["insert", "!app.t", "rewritten", "", "", gates, "all, db1 first"]
+    );
+    let reason = "LIMIT without ORDER BY may choose other rows on each server";
+    let remedy = "add ORDER BY with a unique column; it runs, and the log names it";
+    let gates = "everything shared, app.t exclusive";
+    let limited = explanation(&mut conn, "DELETE FROM t LIMIT 1").await;
+    assert_eq!(
+        limited,
+        ["delete", "!app.t", "unsafe", reason, remedy, gates, "all, db1 first"]
+    );
+    let read = explanation(&mut conn, "SELECT * FROM t, mysql.user").await;
+    assert_eq!(read[..6], ["read", "app.t, mysql.user", "", "", "", ""]);
+    assert!(read[6].starts_with("one: db"), "{read:?}");
+    let definition = explanation(&mut conn, "DROP TABLE t").await;
+    assert_eq!(definition[..3], ["definition", "!app.t", "deterministic"]);
+    // Nothing of it was done, and a table of that name can still be described.
+    assert_eq!(one(&mut conn, "SELECT COUNT(*) FROM t").await, "0");
+    for sql in ["EXPLAIN grove", "EXPLAIN grove id"] {
+        let column: Row = conn.query_first(sql).await.unwrap().unwrap();
+        assert_eq!(column.get::<String, _>(0).unwrap(), "id");
+    }
+}
+
+#[tokio::test]
+async fn grove_explains_what_it_would_do_on_mariadb() {
+    statements_are_explained(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn grove_explains_what_it_would_do_on_mysql() {
+    statements_are_explained(Kind::MySql).await;
+}

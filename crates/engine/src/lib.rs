@@ -42,6 +42,6 @@ pub use interrupt::Interrupter;
 pub use local_file::{FilePart, LocalFile};
 pub use member::{MemberSpec, MemberState, MemberStatus};
 pub use operator::{Command, Refusal};
-pub use session::Session;
+pub use session::{Explanation, Session};
 pub use settings::{FirstStart, ReadCommitted, ReadPolicy, Settings, UnsafeStatements};
 pub use statement::{Body, Prepared, Query, Statement};

@@ -139,8 +139,16 @@ impl Body {
         match self {
             Self::Query(query) => query.payload.len(),
             Self::Load { query, file } => query.payload.len() + file.cost(),
-            Self::Execute { payload, long_data, .. } => {
-                payload.len() + long_data.iter().map(|(_, data)| data.len()).sum::<usize>()
+            Self::Execute {
+                prepared,
+                payload,
+                long_data,
+            } => {
+                let own_text = match prepared.id {
+                    Prepared::ONLY_ONCE => prepared.text.len(),
+                    _ => 0,
+                };
+                own_text + payload.len() + long_data.iter().map(|(_, data)| data.len()).sum::<usize>()
             }
         }
     }

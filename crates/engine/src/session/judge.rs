@@ -27,12 +27,7 @@ impl<W: World> Session<W> {
             Verdict::Rewritable if statement.body.is_bulk() => self.condemned(statement, Reason::Bulk),
             Verdict::Rewritable => {
                 let text = statement.body.text();
-                let mut values = Values {
-                    group: &self.group,
-                    unix_micros: self.group.world.clock().unix_micros(),
-                    connection_id: self.identity.connection_id,
-                };
-                match self.analyser.rewrite(text, self.state.lex_mode, &mut values) {
+                match self.analyser.rewrite(text, self.state.lex_mode, &mut self.values()) {
                     Ok(text) => {
                         self.group.metrics().rewritten_statements.add(1);
                         Ok(Some(statement.with_text(&text)))
@@ -49,6 +44,15 @@ impl<W: World> Session<W> {
             Verdict::Deterministic => Ok(None),
             Verdict::Unsafe(reason) => self.condemned(statement, reason),
             Verdict::Rewritable => self.condemned(statement, Reason::PreparedText),
+        }
+    }
+
+    /// Values for one statement.
+    pub(super) fn values(&self) -> Values<'_, W> {
+        Values {
+            group: &self.group,
+            unix_micros: self.group.world.clock().unix_micros(),
+            connection_id: self.identity.connection_id,
         }
     }
 
@@ -106,7 +110,7 @@ fn without_literals(sql: &[u8], mode: grove_sql::LexMode) -> String {
 }
 
 /// Values for one statement.
-struct Values<'a, W: World> {
+pub(super) struct Values<'a, W: World> {
     group: &'a Group<W>,
     unix_micros: u64,
     connection_id: u32,

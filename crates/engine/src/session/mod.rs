@@ -8,6 +8,7 @@ mod broadcast;
 mod commit;
 mod cursor;
 mod end;
+mod explain;
 mod gates;
 mod insert_id;
 mod judge;
@@ -38,6 +39,8 @@ use grove_sql::{Analyser, Analysis, Class, LexMode};
 use grove_wire::{ErrPacket, ReplyShape};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+pub use explain::Explanation;
 
 type LegOf<W> = OpenLeg<<<W as World>::Servers as Servers>::Leg>;
 
