@@ -68,6 +68,14 @@ async fn ask(conn: &mut Conn) {
     .await;
 }
 
+/// What does not run in a transaction of Grove's.
+const ALONE: [&str; 4] = [
+    "CALL keep(UUID())",
+    "LOCK TABLES own WRITE",
+    "INSERT INTO own (u, d) VALUES (UUID(), SYSDATE())",
+    "UNLOCK TABLES",
+];
+
 /// The states of a session that decide what a text means.
 const STATES: [&str; 6] = [
     "SET NAMES utf8mb4",
@@ -103,12 +111,12 @@ async fn values_are_the_same_everywhere(kind: Kind) {
     away.kill().await;
     cluster.wait_for_eviction("db3", LIMIT).await.unwrap();
     write_everything(&cluster).await;
-    // Not before: of a CALL it would not be known whether the server that was killed had executed it.
-    run(&mut conn, &["CALL keep(UUID())"]).await;
+    // Not before: of these it would not be known whether the server that was killed had executed them.
+    run(&mut conn, &ALONE).await;
     away.start().await.unwrap();
     cluster.wait_until_online("db3", LIMIT).await.unwrap();
     write_everything(&cluster).await;
-    run(&mut conn, &["CALL keep(UUID())"]).await;
+    run(&mut conn, &ALONE).await;
     assert_all_online(&cluster).await;
     assert_servers_equal(&cluster).await;
     check_what_was_written(&mut conn).await;
@@ -152,6 +160,40 @@ async fn what_servers_make_for_themselves_is_the_same_on_mariadb() {
 #[tokio::test]
 async fn what_servers_make_for_themselves_is_the_same_on_mysql() {
     values_are_the_same_everywhere(Kind::MySql).await;
+}
+
+/// A transaction has written them when the lead dies: the others have the same already, and go on with the same.
+async fn a_transaction_goes_on(kind: Kind) {
+    let cluster = Cluster::start(kind, 3, PROXYD).await.unwrap();
+    let mut conn = cluster.client().await.unwrap();
+    run(
+        &mut conn,
+        &[TABLE, "BEGIN", "INSERT INTO own (u, d) VALUES (UUID(), SYSDATE(6))"],
+    )
+    .await;
+    let prepared = "INSERT INTO own (u, n, r) VALUES (UUID(), ?, RANDOM_BYTES(16))";
+    for n in ["a", "b"] {
+        conn.exec_drop(prepared, (n,)).await.unwrap();
+    }
+    let before: Vec<String> = conn.query("SELECT u FROM own ORDER BY id").await.unwrap();
+    let lead = cluster.lead().await.unwrap().name().to_owned();
+    cluster.server(&lead).unwrap().kill().await;
+    conn.exec_drop(prepared, ("c",)).await.unwrap();
+    run(&mut conn, &["INSERT INTO own (u) VALUES (UUID())", "COMMIT"]).await;
+    let after: Vec<String> = conn.query("SELECT u FROM own ORDER BY id").await.unwrap();
+    assert_eq!((before.len(), after.len(), &after[..3]), (3, 5, &before[..]));
+    assert_eq!(cluster.online().await.unwrap().len(), 2);
+    assert_servers_equal(&cluster).await;
+}
+
+#[tokio::test]
+async fn a_transaction_with_uuids_survives_the_lead_on_mariadb() {
+    a_transaction_goes_on(Kind::MariaDb).await;
+}
+
+#[tokio::test]
+async fn a_transaction_with_uuids_survives_the_lead_on_mysql() {
+    a_transaction_goes_on(Kind::MySql).await;
 }
 
 /// What a client can see of a value, its type and its errors.

@@ -278,6 +278,17 @@ fn what_only_the_client_sees_stays() {
 }
 
 #[test]
+fn a_word_of_another_server_hides_nothing() {
+    let sql = "INSERT INTO t SET returning = 1, a = UUID()";
+    assert_eq!(verdict(sql, MYSQL()), Verdict::Rewritable);
+    check_rewritten(
+        "SET STATEMENT max_statement_time = 5 FOR INSERT INTO t VALUES (UUID_SHORT())",
+        MARIADB(),
+        "SET STATEMENT max_statement_time = 5 FOR INSERT INTO t VALUES (CAST(1 AS UNSIGNED))",
+    );
+}
+
+#[test]
 fn values_stand_where_the_calls_stood_and_nothing_else_changes() {
     check_rewritten(
         "INSERT INTO `uuid` () VALUES (UUID(),  'UUID()', UUID_SHORT() ) -- UUID()\n ON DUPLICATE KEY UPDATE a = Uuid( )",

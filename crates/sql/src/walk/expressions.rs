@@ -43,11 +43,12 @@ impl Walker<'_, '_> {
 
     /// A value that each server makes for itself is asked for at `at`.
     fn note_own_value(&mut self, value: OwnValue, at: usize) {
-        if self.facts.saw_returning {
+        let tokens = self.tokens;
+        // In MySQL the word may be a column's name.
+        if self.facts.saw_returning && tokens.flavor() == Flavor::MariaDb {
             // The client sees the lead's, and no row holds it.
             return;
         }
-        let tokens = self.tokens;
         let close = (at + 2..at + 4).find(|&close| tokens.is_punctuation(close, b')'));
         let argument = close
             .filter(|&close| close == at + 3)
