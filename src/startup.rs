@@ -48,9 +48,10 @@ fn spec(backend: &Backend, memory: &BTreeMap<String, Remembered>) -> MemberSpec 
 /// The engine's settings as this configuration wants them.
 fn settings(config: &Config) -> Settings {
     use grove_config::{
-        FirstStart as Start, ReadCommitted as Configured, ReadPolicy as Policy, UnequalSettings as Unequal, WhenFull,
+        FirstStart as Start, ReadCommitted as Configured, ReadPolicy as Policy, UnequalSettings as Unequal,
+        UnsafeStatements as Unsafe, WhenFull,
     };
-    use grove_engine::{FirstStart, ReadCommitted, ReadPolicy, UnequalSettings};
+    use grove_engine::{FirstStart, ReadCommitted, ReadPolicy, UnequalSettings, UnsafeStatements};
     Settings {
         read_policy: match config.reads.policy {
             Policy::LeastOutstanding => ReadPolicy::LeastOutstanding,
@@ -65,6 +66,11 @@ fn settings(config: &Config) -> Settings {
         unequal_settings: match config.writes.unequal_settings {
             Unequal::Align => UnequalSettings::Align,
             Unequal::Warn => UnequalSettings::Warn,
+        },
+        unsafe_statements: match config.writes.unsafe_statements {
+            Unsafe::Reject => UnsafeStatements::Reject,
+            Unsafe::Warn => UnsafeStatements::Warn,
+            Unsafe::Allow => UnsafeStatements::Allow,
         },
         first_start: match &config.recovery_log.first_start {
             Start::Compare => FirstStart::Compare,

@@ -94,6 +94,11 @@ impl Entropy for SplitMix {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
     }
+
+    fn fill_secret(&self, bytes: &mut [u8]) {
+        // It fails only where the system has no source of chance, and then nothing on it can be encrypted either.
+        aws_lc_rs::rand::fill(bytes).expect("the system has a source of chance");
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use grove_testkit::equality::assert_servers_equal;
 use grove_testkit::raw_client::{EVERYDAY, Login, error_of};
-use grove_testkit::{Cluster, Kind, RawClient};
+use grove_testkit::{Cluster, ClusterOptions, Kind, RawClient};
 use grove_wire::CapabilityFlags;
 use grove_wire::command::{COM_STMT_BULK_EXECUTE, COM_STMT_EXECUTE};
 
@@ -406,4 +406,19 @@ async fn a_transaction_of_bulk_executions_survives_the_lead() {
     assert!(rows.iter().any(|row| row[..] == *b"\x07c,b,f,e"), "{rows:?}");
     assert_eq!(cluster.online().await.unwrap().len(), 2);
     assert_servers_equal(&cluster).await;
+}
+
+#[tokio::test]
+async fn a_bulk_insert_of_uuids_is_refused_if_unsafe_statements_are() {
+    let options = ClusterOptions::new(Kind::MariaDb, 3).configuration("writes:\n  unsafe_statements: reject\n");
+    let cluster = Cluster::start_with(options, PROXYD).await.unwrap();
+    let mut played = open(Place::of(&cluster), BULK).await;
+    let insert = "INSERT INTO bulk (t, n) VALUES (LEFT(CONCAT(?, UUID()), 20), ?)";
+    let rows: [&[Cell]; 2] = [&[T("a"), N(1)], &[T("b"), N(2)]];
+    played.bulk(insert, &PAIR, &rows).await;
+    let reason = "a bulk execution makes a value of its own for each row";
+    assert!(played.notes.contains(reason), "{:?}", played.notes);
+    played.bulk("INSERT INTO bulk (t, n) VALUES (?, ?)", &PAIR, &rows).await;
+    assert_all_online(&cluster).await;
+    assert_eq!(assert_servers_equal(&cluster).await.rows, 2);
 }

@@ -24,6 +24,7 @@ mod login;
 mod metadata;
 mod operator;
 mod options;
+mod own_values;
 mod preflight;
 mod prepared;
 mod queue;

@@ -79,6 +79,11 @@ impl Stage {
         }
     }
 
+    /// The ends of all logs.
+    pub fn log_tails(&self, lines: usize) -> String {
+        self.cluster.log_tails(lines)
+    }
+
     /// Runs the body against the single server and through Grove, each with an empty schema, and compares what the two runs noted.
     pub async fn same_as_direct(&self, body: impl AsyncFn(Place) -> Notes) {
         let address = self.single.servers[0].address();

@@ -294,6 +294,8 @@ pub struct Writes {
     pub read_committed: ReadCommitted,
     /// What happens when settings that decide over results are not the same on all servers.
     pub unequal_settings: UnequalSettings,
+    /// What happens to statements that may leave other rows on each server.
+    pub unsafe_statements: UnsafeStatements,
 }
 
 /// What happens when settings that decide over results are not the same on all servers.
@@ -304,6 +306,18 @@ pub enum UnequalSettings {
     Align,
     /// The log says so.
     Warn,
+}
+
+/// What happens to statements that may leave other rows on each server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnsafeStatements {
+    /// They are refused, with the reason.
+    Reject,
+    /// They run, and the log names the reason.
+    #[default]
+    Warn,
+    /// They run.
+    Allow,
 }
 
 /// Whose commits a client's COMMIT waits for. Only `All` passes validation at present.

@@ -20,7 +20,7 @@ mod sections;
 pub use config::{
     Acknowledge, Admin, Backend, BackendAddress, BackendTls, BackendTlsMode, Compression, Config, Credential,
     FirstStart, Limits, Listen, ListenTls, ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads,
-    RecoveryLog, Timeouts, TlsIdentity, UnequalSettings, User, WhenFull, Writes,
+    RecoveryLog, Timeouts, TlsIdentity, UnequalSettings, UnsafeStatements, User, WhenFull, Writes,
 };
 pub use environment::Environment;
 pub use network::{Network, NotANetwork, Source};

@@ -44,6 +44,7 @@ pub const KEYS: &[&str] = &[
     "writes.acknowledge",
     "writes.read_committed",
     "writes.unequal_settings",
+    "writes.unsafe_statements",
     "timeouts.connect_ms",
     "timeouts.probe_interval_ms",
     "timeouts.probe_ms",

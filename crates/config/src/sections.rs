@@ -5,7 +5,7 @@
 use crate::config::{
     Acknowledge, Admin, Backend, BackendTls, BackendTlsMode, Compression, Config, FirstStart, Limits, Listen,
     ListenTls, ListenTlsMode, Log, LogFormat, ReadCommitted, ReadPolicy, Reads, RecoveryLog, Timeouts, TlsIdentity,
-    UnequalSettings, User, WhenFull, Writes,
+    UnequalSettings, UnsafeStatements, User, WhenFull, Writes,
 };
 use crate::reader::Reader;
 use crate::schema::{self, Kind};
@@ -256,6 +256,14 @@ fn writes(reader: &mut Reader<'_>) -> Writes {
         unequal_settings: reader.choice(
             "writes.unequal_settings",
             &[("align", UnequalSettings::Align), ("warn", UnequalSettings::Warn)],
+        ),
+        unsafe_statements: reader.choice(
+            "writes.unsafe_statements",
+            &[
+                ("warn", UnsafeStatements::Warn),
+                ("reject", UnsafeStatements::Reject),
+                ("allow", UnsafeStatements::Allow),
+            ],
         ),
     }
 }

@@ -13,10 +13,12 @@ use crate::io::{BackendId, Clock, Identity, LegError, ServerFacts, Servers, Worl
 use crate::leg::OpenLeg;
 use crate::marking::Ledger;
 use crate::member::{Member, MemberSpec, MemberState, MemberStatus, Wish, first_contact};
+use crate::notices::Notices;
 use crate::order::{CommitsUnderWay, Order};
 use crate::position_rows::Fence;
 use crate::settings::{ReadPolicy, Settings};
 use crate::state::Isolation;
+use crate::unique::Unique;
 use arc_swap::ArcSwap;
 use dashmap::{DashMap, DashSet};
 use grove_recovery_log::{Entry, MembershipCause, MembershipChange, OrderedLog, Position};
@@ -84,6 +86,10 @@ pub struct Group<W: World> {
     pub(crate) kept_memories: watch::Sender<u64>,
     /// Where position rows are kept, one for each member.
     pub(crate) ledgers: Vec<Ledger<W>>,
+    /// Identifiers that statements ask for.
+    pub(crate) unique: Unique,
+    /// What the log has said about unsafe statements.
+    pub(crate) notices: Notices,
     /// Follower legs that can be told to start over, by server and its connection id.
     pub(crate) restartable: DashMap<(BackendId, u32), Restart>,
     members: Vec<Member>,
@@ -178,6 +184,8 @@ impl<W: World> Group<W> {
                 online: SmallVec::new(),
                 joins: 0,
             }),
+            unique: Unique::new(world.entropy()),
+            notices: Notices::default(),
             world,
             settings,
             log,

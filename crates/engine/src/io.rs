@@ -358,6 +358,8 @@ pub trait Clock: Send + Sync + 'static {
 pub trait Entropy: Send + Sync + 'static {
     /// The next 64 random bits.
     fn next_u64(&self) -> u64;
+    /// Bytes that nobody can guess, for what clients ask RANDOM_BYTES() for.
+    fn fill_secret(&self, bytes: &mut [u8]);
 }
 
 /// A client's side of a reply: holds the first bytes back so that a reply that broke off early can be asked for again elsewhere.

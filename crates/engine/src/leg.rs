@@ -8,7 +8,7 @@ use crate::io::{BackendId, Collect, Discard, Leg, LegError, LegReply, ReplySink}
 use crate::local_file::send_whole;
 use crate::on_server::{OnServer, types_that_matter};
 use crate::position_rows::{ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, Fence};
-use crate::statement::{Body, asks_for_file, query_payload};
+use crate::statement::{Body, Prepared, asks_for_file, query_payload};
 use crate::value;
 use bytes::{BufMut, Bytes, BytesMut};
 use grove_recovery_log::Position;
@@ -305,10 +305,11 @@ impl<L: Leg> OpenLeg<L> {
                 long_data,
             } => {
                 let types = types_that_matter(prepared, payload, capabilities);
+                let is_another = prepared.id == Prepared::ONLY_ONCE;
                 if self
                     .prepared
                     .get_mut(&prepared.id)
-                    .is_some_and(|known| !known.takes(&types))
+                    .is_some_and(|known| is_another || !known.takes(&types))
                 {
                     self.close_statement(prepared.id).await?;
                 }

@@ -33,6 +33,17 @@ pub enum UnequalSettings {
     Warn,
 }
 
+/// What happens to statements that may leave other rows on each server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnsafeStatements {
+    /// They are refused, with the reason.
+    Reject,
+    /// They run, and the log names the reason. Where the order of rows or statements decides, they take their tables' gates exclusively.
+    Warn,
+    /// They run.
+    Allow,
+}
+
 /// Bounds and policies.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -42,6 +53,8 @@ pub struct Settings {
     pub read_committed: ReadCommitted,
     /// Servers whose settings are not the same.
     pub unequal_settings: UnequalSettings,
+    /// Statements that may leave other rows on each server.
+    pub unsafe_statements: UnsafeStatements,
     /// Pause between probes of one server.
     pub probe_interval: Duration,
     /// Probes that may fail in a row before a server is evicted.
@@ -94,6 +107,7 @@ impl Default for Settings {
             read_policy: ReadPolicy::LeastOutstanding,
             read_committed: ReadCommitted::Gate,
             unequal_settings: UnequalSettings::Align,
+            unsafe_statements: UnsafeStatements::Warn,
             probe_interval: Duration::from_millis(500),
             probe_failures: 3,
             follower_lock_wait: Duration::from_millis(200),

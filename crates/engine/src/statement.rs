@@ -15,7 +15,7 @@ const LONGEST_LOGGED_FILE: usize = 64 << 20;
 /// A prepared statement of a session, prepared on a server when it is first needed there.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The id that the client knows.
+    /// The id that the client knows, or [`Self::ONLY_ONCE`].
     pub id: u32,
     /// Statement text.
     pub text: Bytes,
@@ -23,6 +23,11 @@ pub struct Prepared {
     pub analysis: Arc<Analysis>,
     /// Number of parameters.
     pub params: u16,
+}
+
+impl Prepared {
+    /// The id of a text that is executed once and never again. No client has it.
+    pub(crate) const ONLY_ONCE: u32 = u32::MAX;
 }
 
 /// A COM_QUERY as it came. Query attributes, if any, stand before its text; they are part of what a statement may read, so every server is given them.
@@ -134,8 +139,16 @@ impl Body {
         match self {
             Self::Query(query) => query.payload.len(),
             Self::Load { query, file } => query.payload.len() + file.cost(),
-            Self::Execute { payload, long_data, .. } => {
-                payload.len() + long_data.iter().map(|(_, data)| data.len()).sum::<usize>()
+            Self::Execute {
+                prepared,
+                payload,
+                long_data,
+            } => {
+                let own_text = match prepared.id {
+                    Prepared::ONLY_ONCE => prepared.text.len(),
+                    _ => 0,
+                };
+                own_text + payload.len() + long_data.iter().map(|(_, data)| data.len()).sum::<usize>()
             }
         }
     }
@@ -191,6 +204,35 @@ impl Statement {
             Class::Write(WriteKind::Insert | WriteKind::Replace)
         );
         self.body.is_bulk() && !is_one_statement
+    }
+
+    /// The same statement with values in its text. A prepared one is prepared for this execution alone, because the next one has other values.
+    pub(crate) fn with_text(&self, text: &[u8]) -> Self {
+        let body = match &self.body {
+            Body::Query(query) => Body::Query(query.part(text)),
+            Body::Load { query, file } => Body::Load {
+                query: query.part(text),
+                file: Arc::clone(file),
+            },
+            Body::Execute {
+                prepared,
+                payload,
+                long_data,
+            } => Body::Execute {
+                prepared: Arc::new(Prepared {
+                    id: Prepared::ONLY_ONCE,
+                    text: Bytes::copy_from_slice(text),
+                    analysis: Arc::clone(&prepared.analysis),
+                    params: prepared.params,
+                }),
+                payload: payload.clone(),
+                long_data: Arc::clone(long_data),
+            },
+        };
+        Self {
+            body,
+            analysis: Arc::clone(&self.analysis),
+        }
     }
 
     /// The same statement, which now has its file.

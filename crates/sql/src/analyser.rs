@@ -10,6 +10,7 @@ use crate::parser;
 use crate::shape::Shape;
 use crate::split::split;
 use crate::tokens::Tokens;
+use crate::verdict::Verdict;
 
 /// Longer shapes and texts are analysed each time: there are few, and remembering them would cost more memory than it saves time.
 const LONGEST_SHAPE: usize = 8 * 1024;
@@ -90,5 +91,10 @@ fn analyse(sql: &[u8], mode: LexMode, tokens: &Tokens, shape: &Shape, digest: u6
         analysis = Analysis::new(Class::Unknown);
     }
     analysis.digest = digest;
+    analysis.replaceable = Vec::new();
+    if matches!(analysis.class, Class::Read | Class::Unknown) {
+        // It turned out to be no write, or something else than it seemed.
+        analysis.verdict = Verdict::Deterministic;
+    }
     analysis
 }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use crate::name::Name;
+use crate::own_value::Found;
+use crate::verdict::Verdict;
 
 /// Everything the engine wants to know about one statement.
 ///
@@ -43,6 +45,10 @@ pub struct Analysis {
     pub kill: Option<KillTarget>,
     /// Columns, from 0, of a query of one row without FROM that are ROW_COUNT() and nothing else.
     pub row_count_columns: Vec<u16>,
+    /// Whether a write gives the same rows on every server.
+    pub verdict: Verdict,
+    /// The calls to be replaced under [`Verdict::Rewritable`]. They are where this text has them, so what is cached has none.
+    pub(crate) replaceable: Vec<Found>,
 }
 
 impl Analysis {
@@ -63,6 +69,8 @@ impl Analysis {
             savepoint: None,
             kill: None,
             row_count_columns: Vec::new(),
+            verdict: Verdict::Deterministic,
+            replaceable: Vec::new(),
         }
     }
 }

@@ -4,6 +4,8 @@ use smallvec::SmallVec;
 
 use crate::analysis::{Analysis, AnalysisFlags, Class, TableName, TouchedTables, WriteKind};
 use crate::name::Name;
+use crate::own_value::Found;
+use crate::verdict::judge;
 
 /// More tables or variables than this are not told apart: looking each of them up among the others would take too long.
 const MOST_NAMES: usize = 1_024;
@@ -21,10 +23,26 @@ pub(crate) struct Facts {
     pub locks_rows: bool,
     /// LASTVAL or PREVIOUS VALUE FOR: what the session itself has drawn before.
     pub reads_own_sequence: bool,
+    /// What is asked for that each server makes for itself.
+    pub own_values: Vec<Found>,
+    /// LIMIT without ORDER BY.
+    pub choice: Choice,
     /// RETURNING outside of parentheses.
     pub saw_returning: bool,
     /// Something was not understood: nothing may be concluded from what was not found.
     pub opaque: bool,
+}
+
+/// Which rows LIMIT leaves, where no ORDER BY says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Choice {
+    /// There is no such LIMIT.
+    #[default]
+    None,
+    /// Some of those with one value in some column: few, often one.
+    OfOneValue,
+    /// Any.
+    Any,
 }
 
 /// A table where a statement names it.
@@ -107,6 +125,7 @@ impl Facts {
     /// The analysis of a statement of class `class` that writes `written`, and what the findings say in addition.
     pub fn into_analysis(self, class: Class, written: Vec<TableName>) -> Analysis {
         let mut analysis = Analysis::new(class);
+        (analysis.verdict, analysis.replaceable) = judge(class, &self);
         let mut changed = written;
         changed.extend(self.sequences.iter().cloned());
         if !self.opaque && changed.len() <= 2 * MOST_NAMES {

@@ -16,10 +16,13 @@ mod functions;
 mod lexer;
 mod mode;
 mod name;
+mod own_value;
 mod parser;
+mod rewrite;
 mod shape;
 mod split;
 mod tokens;
+mod verdict;
 mod walk;
 
 pub use analyser::Analyser;
@@ -29,4 +32,6 @@ pub use analysis::{
 pub use lexer::{Lexer, Token, TokenKind};
 pub use mode::{ClientCharset, Flavor, LexMode};
 pub use name::Name;
+pub use rewrite::{OwnValues, permits_unsafe};
 pub use split::split;
+pub use verdict::{Reason, Verdict};

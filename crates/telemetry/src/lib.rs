@@ -51,6 +51,8 @@ metrics! {
     refused_logins "counter" "grove_refused_logins_total" "Logins that were refused.";
     delayed_logins "counter" "grove_delayed_logins_total" "Logins that had to wait because others from their address were refused.";
     statements "counter" "grove_statements_total" "Statements from clients.";
+    rewritten_statements "counter" "grove_rewritten_statements_total" "Writes that got values in place of calls that each server would answer for itself.";
+    unsafe_statements "counter" "grove_unsafe_statements_total" "Writes that may leave other rows on each server, and that no comment permitted.";
     commits "counter" "grove_commits_total" "Write units that were committed on every online server.";
     evictions "counter" "grove_evictions_total" "Servers that were taken out of the group.";
     retries "counter" "grove_retries_total" "Statements that were run again after a connection to a server failed.";

@@ -10,10 +10,10 @@ use crate::error::SessionError;
 use crate::gate::{GateKey, GateMode, Hold};
 use crate::interrupt::Kill;
 use crate::io::{Clock, World};
-use crate::settings::ReadCommitted;
+use crate::settings::{ReadCommitted, UnsafeStatements};
 use crate::state::Isolation;
 use crate::statement::Statement;
-use grove_sql::{Class, SetScope, TableName, TouchedTables, WriteKind};
+use grove_sql::{Class, SetScope, TableName, TouchedTables, Verdict, WriteKind};
 use smallvec::SmallVec;
 use std::time::Duration;
 
@@ -62,7 +62,8 @@ impl<W: World> Session<W> {
         }
     }
 
-    fn wanted_gates(&self, statement: &Statement) -> Wanted {
+    /// The gates that a statement needs, in the order in which they are taken.
+    pub(super) fn wanted_gates(&self, statement: &Statement) -> Wanted {
         let analysis = &statement.analysis;
         if analysis.flags.named_lock {
             // Named locks are waited for inside the server, perhaps by somebody who holds gates.
@@ -74,6 +75,13 @@ impl<W: World> Session<W> {
         // A bulk execution is to InnoDB an INSERT of few rows, which takes its ids piece by piece without a lock in mode 1 too.
         let inserts = matches!(analysis.class, Class::Write(WriteKind::Insert | WriteKind::Replace));
         let bulk = loads && self.group.bulk_inserts_need_a_gate() || inserts && statement.body.is_bulk();
+        let is_unsafe = match analysis.verdict {
+            Verdict::Unsafe(reason) => {
+                reason.wants_order() && self.group.settings.unsafe_statements == UnsafeStatements::Warn
+            }
+            _ => false,
+        };
+        let gated = gated || is_unsafe;
         let row_mode = if gated { GateMode::Exclusive } else { GateMode::Shared };
         match analysis.class {
             Class::Write(_) if bulk && !gated => {
@@ -116,7 +124,7 @@ impl<W: World> Session<W> {
         }
     }
 
-    fn gate_key(&self, table: &TableName) -> GateKey {
+    pub(super) fn gate_key(&self, table: &TableName) -> GateKey {
         let schema = table.schema.as_ref();
         let schema = schema.map_or(self.state.schema.as_slice(), |schema| schema.as_bytes());
         GateKey::Table(schema.to_ascii_lowercase(), table.name.as_bytes().to_ascii_lowercase())

@@ -8,8 +8,10 @@ mod broadcast;
 mod commit;
 mod cursor;
 mod end;
+mod explain;
 mod gates;
 mod insert_id;
+mod judge;
 mod kept_warnings;
 mod legs;
 mod mirrored;
@@ -37,6 +39,8 @@ use grove_sql::{Analyser, Analysis, Class, LexMode};
 use grove_wire::{ErrPacket, ReplyShape};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+pub use explain::Explanation;
 
 type LegOf<W> = OpenLeg<<<W as World>::Servers as Servers>::Leg>;
 
@@ -185,12 +189,16 @@ impl<W: World> Session<W> {
         } else {
             self.warnings = None;
         }
+        let judged = self.judged(statement);
         let result = match (self.doomed(), row_count) {
             (Some(doomed), _) if !matches!(class, Class::Rollback { .. }) => Err(doomed),
             (_, Some(count)) if class == Class::Read && !statement.analysis.row_count_columns.is_empty() => {
                 Box::pin(self.read_row_count(statement, count, sink)).await
             }
-            _ => self.dispatch(class, statement, sink).await,
+            _ => match judged {
+                Ok(judged) => self.dispatch(class, judged.as_ref().unwrap_or(statement), sink).await,
+                Err(refused) => Err(refused),
+            },
         };
         let asks_about_last = read::asks_about_last_statement(statement);
         if let (Ok(frame), true, false) = (&result, self.is_writing(), asks_about_last) {
@@ -323,7 +331,10 @@ impl<W: World> Session<W> {
                     Class::Execute | Class::Prepare | Class::Deallocate | Class::Set | Class::Use => {
                         self.write_or_standalone(&statement, sink).await
                     }
-                    class => Box::pin(self.dispatch(class, &statement, sink)).await,
+                    class => {
+                        let judged = self.judged_elsewhere(&statement)?;
+                        Box::pin(self.dispatch(class, judged.as_ref().unwrap_or(&statement), sink)).await
+                    }
                 }
             }
         }

@@ -368,4 +368,8 @@ impl Entropy for SeededEntropy {
     fn next_u64(&self) -> u64 {
         self.0.lock().unwrap().next()
     }
+
+    fn fill_secret(&self, bytes: &mut [u8]) {
+        bytes.fill_with(|| self.next_u64() as u8);
+    }
 }

@@ -7,6 +7,7 @@
 mod bulk;
 mod change_user;
 mod connection_status;
+mod explain;
 mod kill;
 mod options;
 mod prepared;

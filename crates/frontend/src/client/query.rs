@@ -4,6 +4,7 @@
 //! are one command: the frames are numbered on, every result but the last says that another follows, and the first error ends it.
 
 use super::connection_status::asks_for_connection;
+use super::explain::explained;
 use super::{After, Client, conclude, run_to_the_end};
 use crate::error::LinkError;
 use crate::refusal;
@@ -87,6 +88,10 @@ impl<W: World> Client<W> {
         self.shared.metrics().statements.add(1);
         if statement.analysis.class == Class::Kill {
             return Box::pin(self.kill(&statement.analysis, next)).await;
+        }
+        if let Some(text) = explained(&statement) {
+            let text = text.to_vec();
+            return Box::pin(self.explain(text, next)).await;
         }
         if asks_for_connection(&statement) {
             return Box::pin(self.show_connection_status(&statement, next)).await;

@@ -103,6 +103,10 @@ impl Entropy for Counting {
     fn next_u64(&self) -> u64 {
         u64::from(self.0.fetch_add(1, Ordering::Relaxed))
     }
+
+    fn fill_secret(&self, bytes: &mut [u8]) {
+        bytes.fill(self.next_u64() as u8);
+    }
 }
 
 type Kills = Arc<Mutex<HashMap<u32, watch::Sender<bool>>>>;

@@ -61,12 +61,17 @@ impl Walker<'_, '_> {
                 self.level().expects_table = true;
             }
             // `USE INDEX FOR ORDER BY (i)` is still among the tables.
-            "WHERE" | "GROUP" | "HAVING" | "ORDER" | "SET" if !self.follows_for(at) => self.level().in_from = false,
+            "WHERE" | "GROUP" | "HAVING" | "ORDER" | "SET" if !self.follows_for(at) => {
+                let level = self.level();
+                level.in_from = false;
+                level.is_ordered |= keyword == "ORDER";
+                level.condition.begun |= keyword == "WHERE";
+            }
             "LIMIT" => {
                 self.level().in_from = false;
-                self.facts.flags.has_limit = true;
+                self.limit();
             }
-            "FETCH" if tokens.is_any(at + 1, &["FIRST", "NEXT"]) => self.facts.flags.has_limit = true,
+            "FETCH" if tokens.is_any(at + 1, &["FIRST", "NEXT"]) => self.limit(),
             // Not reserved in MySQL 5.6 and 5.7, where it may be an alias.
             "WINDOW" if tokens.is_name(at + 1) && tokens.is(at + 2, "AS") => self.level().in_from = false,
             "PROCEDURE" => self.level().in_from = false,
@@ -86,6 +91,7 @@ impl Walker<'_, '_> {
                 }
             }
             "ON" if tokens.is(at + 1, "DUPLICATE") => self.facts.flags.on_duplicate_key = true,
+            "OR" | "XOR" => self.alternative(),
             "SQL_CALC_FOUND_ROWS" => self.facts.flags.calculates_found_rows = true,
             _ => self.expression_word(at, keyword),
         }

@@ -4,6 +4,7 @@ use super::Walker;
 use crate::functions::{self, Effect};
 use crate::lexer::TokenKind;
 use crate::mode::Flavor;
+use crate::own_value::{Found, OwnValue};
 use crate::tokens::Keyword;
 
 /// Calls whose arguments are counted, in one statement.
@@ -33,7 +34,33 @@ impl Walker<'_, '_> {
             self.call(at);
         } else if let Some(effect) = functions::effect_of_bare_word(keyword) {
             effect.note(&mut self.facts.flags);
+            // MariaDB's Oracle mode. A column of that name is taken for it.
+            if keyword == "SYSDATE" && tokens.flavor() == Flavor::MariaDb {
+                self.note_own_value(OwnValue::Other("SYSDATE"), at);
+            }
         }
+    }
+
+    /// A value that each server makes for itself is asked for at `at`.
+    fn note_own_value(&mut self, value: OwnValue, at: usize) {
+        let tokens = self.tokens;
+        // In MySQL the word may be a column's name.
+        if self.facts.saw_returning && tokens.flavor() == Flavor::MariaDb {
+            // The client sees the lead's, and no row holds it.
+            return;
+        }
+        let close = (at + 2..at + 4).find(|&close| tokens.is_punctuation(close, b')'));
+        let argument = close
+            .filter(|&close| close == at + 3)
+            .map(|close| tokens.bytes(close - 1));
+        let found = Found {
+            value,
+            in_subquery: self.level().in_subquery,
+            in_upsert: self.facts.flags.on_duplicate_key,
+            call: close.map(|close| tokens.range(at, close + 1)),
+            argument: argument.map(<[u8]>::to_vec),
+        };
+        self.facts.own_values.push(found);
     }
 
     /// `s.NEXTVAL` and `s.CURRVAL` of MariaDB's Oracle mode. A column of that name is taken for one.
@@ -102,7 +129,12 @@ impl Walker<'_, '_> {
         match built_in {
             Some(Effect::AdvanceSequence) => self.advance_sequence(at + 2),
             Some(Effect::OwnSequence) => self.name_sequence(at + 2),
-            Some(effect) => effect.note(&mut self.facts.flags),
+            Some(effect) => {
+                effect.note(&mut self.facts.flags);
+                if let Some(value) = OwnValue::of_function(keyword.as_str()) {
+                    self.note_own_value(value, at);
+                }
+            }
             // No stored function takes a bare query as its argument: the word is a keyword of this server's version.
             None if tokens.begins_query(at + 2) => {}
             None => self.facts.flags.calls_unknown_function = true,
@@ -161,6 +193,9 @@ impl Walker<'_, '_> {
             "WARNING_COUNT" | "ERROR_COUNT" => flags.is_show_warnings_or_errors = true,
             "" => self.facts.opaque = true,
             _ => {}
+        }
+        if let Some(value) = OwnValue::of_variable(Keyword::new(&name).as_str()) {
+            self.note_own_value(value, at);
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod clauses;
 mod expressions;
+mod limit;
 mod tables;
 
 use crate::facts::Facts;
@@ -42,6 +43,17 @@ struct Level {
     with: With,
     /// How many common table expressions were visible when the level began.
     ctes_outside: usize,
+    /// It stands between the parentheses of a query, or is one.
+    in_subquery: bool,
+    /// The rows here come out of tables, in whatever order the server visits them.
+    reads_tables: bool,
+    condition: limit::Condition,
+    /// ORDER BY was seen here.
+    is_ordered: bool,
+    /// Only whether there are rows matters: EXISTS.
+    asks_existence: bool,
+    /// It stands where a table may stand.
+    is_table_reference: bool,
 }
 
 /// Where in a WITH clause the walk is.
@@ -135,6 +147,8 @@ impl<'t, 'a> Walker<'t, 'a> {
             Some(TokenKind::Punctuation(b'(')) => self.open(at),
             Some(TokenKind::Punctuation(b')')) => self.close(),
             Some(TokenKind::Punctuation(b',')) => self.comma(),
+            Some(TokenKind::Punctuation(b'=')) => self.equals(at),
+            Some(TokenKind::Punctuation(b'|')) => self.alternative(),
             Some(TokenKind::Word) => self.word(at),
             Some(TokenKind::QuotedName) => self.quoted_name(at),
             Some(TokenKind::UserVariable) => self.user_variable(at),
@@ -161,6 +175,7 @@ impl<'t, 'a> Walker<'t, 'a> {
                 return;
             }
         }
+        let asks_existence = self.tokens.is(at.wrapping_sub(1), "EXISTS");
         let level = self.level();
         let expects_table = level.expects_table;
         level.expects_table = false;
@@ -169,6 +184,9 @@ impl<'t, 'a> Walker<'t, 'a> {
             expects_table: expects_table && !begins_query,
             in_query: level.in_query || !expects_table || begins_query,
             ctes_outside,
+            in_subquery: level.in_subquery || begins_query,
+            asks_existence,
+            is_table_reference: expects_table,
             ..Level::default()
         };
         self.levels.push(child);
@@ -179,10 +197,13 @@ impl<'t, 'a> Walker<'t, 'a> {
             self.facts.opaque = true;
             return;
         }
+        let mut gives_rows = false;
         if let Some(level) = self.levels.pop() {
             self.ctes.truncate(level.ctes_outside);
+            gives_rows = level.is_table_reference && level.reads_tables;
         }
         let level = self.level();
+        level.reads_tables |= gives_rows;
         if let With::Inside { name, recursive } = std::mem::take(&mut level.with) {
             level.with = With::After { recursive };
             if !recursive {

@@ -23,6 +23,7 @@ impl Walker<'_, '_> {
             self.facts.flags.calls_unknown_function |= !is_known;
             return;
         }
+        self.level().reads_tables = true;
         if table.schema.is_none() && !self.facts.opaque && self.ctes.contains(&table.name) {
             return;
         }

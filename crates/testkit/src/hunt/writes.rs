@@ -188,11 +188,13 @@ fn insert_entries(random: &mut Random, client: u32) -> Statement {
         .map(|_| {
             let dice = *random.pick(&["0", "FLOOR(RAND() * 1000)", "FLOOR(1 + RAND() * 6)"]);
             let made = *random.pick(&["NOW(6)", "DEFAULT", "CURRENT_TIMESTAMP - INTERVAL 1 DAY"]);
-            format!("({client}, {}, {}, {dice}, {made})", item(random), random.below(50))
+            let token = *random.pick(&["''", "UUID()", "UUID_SHORT()", "CONCAT(SYSDATE(6), UUID())"]);
+            let (item, val) = (item(random), random.below(50));
+            format!("({client}, {item}, {val}, {dice}, {made}, {token})")
         })
         .collect();
     text(format!(
-        "INSERT INTO entry (client, item, val, dice, made) VALUES {}",
+        "INSERT INTO entry (client, item, val, dice, made, token) VALUES {}",
         rows.join(", ")
     ))
 }
@@ -260,7 +262,7 @@ fn prepared_write(random: &mut Random, client: u32) -> Statement {
             &[],
         ),
         1 => prepared(
-            "INSERT INTO entry (client, item, val, dice) VALUES (?, ?, ?, FLOOR(RAND() * 100))",
+            "INSERT INTO entry (client, item, val, dice, token) VALUES (?, ?, ?, FLOOR(RAND() * 100), UUID())",
             vec![client.into(), from.into(), random.below(50).into()],
             &[],
         ),
