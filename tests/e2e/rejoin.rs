@@ -37,12 +37,16 @@ struct Scene {
 
 impl Scene {
     async fn begin(options: ClusterOptions) -> Self {
+        Self::begin_with(options, BankOptions::new).await
+    }
+
+    async fn begin_with(options: ClusterOptions, bank: impl FnOnce(u64) -> BankOptions) -> Self {
         let seed = Random::fresh_seed();
         eprintln!("seed {seed}");
         let mut cluster_options = options;
         cluster_options.weight = grove_testkit::Weight::Heavy;
         let cluster = Cluster::start_with(cluster_options, PROXYD).await.unwrap();
-        let bank = Bank::open(cluster.grove_opts(), &BankOptions::new(seed)).await.unwrap();
+        let bank = Bank::open(cluster.grove_opts(), &bank(seed)).await.unwrap();
         let scene = Self {
             cluster,
             bank,

@@ -1,6 +1,7 @@
 //! Servers that are killed in the midst of something long: a definition, a file, their own return. Clients go on without an error, and everything is where it
 //! belongs afterwards.
 
+use grove_testkit::bank::BankOptions;
 use grove_testkit::raw_client::error_of;
 use grove_testkit::{Kind, RawClient};
 use mysql_async::prelude::Queryable;
@@ -10,6 +11,15 @@ use std::time::Duration;
 use super::{LIMIT, Scene, wait_until_all_online, with_log};
 use crate::local_file::WITH_FILES;
 use crate::stage::{Place, run};
+
+/// What is long under way has the machine for itself, nearly.
+fn few_clients(seed: u64) -> BankOptions {
+    BankOptions {
+        clients: 3,
+        longest_rest: Duration::from_millis(60),
+        ..BankOptions::new(seed)
+    }
+}
 
 impl Scene {
     /// Kills one server after another, the lead too, each at a random instant, and waits until it is back; `most` is the longest time before a blow.
@@ -51,7 +61,7 @@ const DEFINITIONS: [&str; 11] = [
 ];
 
 async fn definitions_under_way(kind: Kind) {
-    let mut scene = Scene::begin(with_log(kind)).await;
+    let mut scene = Scene::begin_with(with_log(kind), few_clients).await;
     let mut conn = scene.cluster.client().await.unwrap();
     run(
         &mut conn,
@@ -119,7 +129,7 @@ async fn load(client: &mut RawClient, round: u64) -> bool {
 }
 
 async fn files_under_way(kind: Kind) {
-    let mut scene = Scene::begin(with_log(kind)).await;
+    let mut scene = Scene::begin_with(with_log(kind), few_clients).await;
     let mut conn = scene.cluster.client().await.unwrap();
     run(
         &mut conn,
@@ -171,7 +181,7 @@ async fn servers_killed_in_the_midst_of_files_come_back_on_mysql() {
 
 /// Its return begins anew each time, from where it was.
 async fn a_return_under_way(kind: Kind) {
-    let mut scene = Scene::begin(with_log(kind)).await;
+    let mut scene = Scene::begin_with(with_log(kind), few_clients).await;
     let mut conn = scene.cluster.client().await.unwrap();
     run(&mut conn, &["CREATE TABLE backlog (id INT PRIMARY KEY, v INT)"]).await;
     let kill = async |scene: &Scene| {
