@@ -19,7 +19,7 @@ use crate::world::Reality;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// One server's part of the file.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Server {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,7 +30,7 @@ struct Server {
     rebuild: Option<Rebuild>,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rebuild {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,6 +60,8 @@ impl From<Server> for Remembered {
 /// The file, or none where there is no recovery log: then no server can come back, so nothing is to be remembered.
 pub struct Memory {
     file: Option<PathBuf>,
+    /// What stood there about servers that are not configured now. They may be again.
+    others: BTreeMap<String, Server>,
 }
 
 impl Memory {
@@ -67,11 +69,12 @@ impl Memory {
     pub fn beside(log: Option<&Path>) -> Self {
         Self {
             file: log.map(|directory| directory.join("servers.json")),
+            others: BTreeMap::new(),
         }
     }
 
-    /// What is known of each server, by its name.
-    pub fn load(&self) -> anyhow::Result<BTreeMap<String, Remembered>> {
+    /// What is known of each server, by its name; `is_configured` says whether there is one.
+    pub fn load(&mut self, is_configured: impl Fn(&str) -> bool) -> anyhow::Result<BTreeMap<String, Remembered>> {
         let Some(file) = &self.file else {
             return Ok(BTreeMap::new());
         };
@@ -85,6 +88,9 @@ impl Memory {
                 file.display()
             )
         })?;
+        let (servers, others) = servers.into_iter().partition(|(name, _)| is_configured(name));
+        let servers: BTreeMap<String, Server> = servers;
+        self.others = others;
         let servers = servers.into_iter().map(|(name, server)| (name, server.into()));
         Ok(servers.collect())
     }
@@ -103,7 +109,8 @@ impl Memory {
             let count = *memories.borrow_and_update();
             let servers = group.remembered().into_iter();
             let servers = servers.map(|(name, remembered)| (name, remembered.into()));
-            match self.save(&servers.collect()) {
+            let others = self.others.iter().map(|(name, server)| (name.clone(), server.clone()));
+            match self.save(&others.chain(servers).collect()) {
                 Ok(()) => group.note_kept(count),
                 Err(error) => {
                     tracing::error!(error = %format!("{error:#}"), "which servers are disabled or must be rebuilt will not be known after a start of Grove");
@@ -137,8 +144,8 @@ mod tests {
     #[test]
     fn what_is_saved_is_loaded() {
         let directory = TestDirectory::create().unwrap();
-        let memory = Memory::beside(Some(directory.path()));
-        assert!(memory.load().unwrap().is_empty());
+        let mut memory = Memory::beside(Some(directory.path()));
+        assert!(memory.load(|_| true).unwrap().is_empty());
         let disabled = Remembered {
             disabled: Some("new \"disks\"".to_owned()),
             ..Remembered::default()
@@ -156,9 +163,19 @@ mod tests {
         let servers = servers.map(|(name, remembered)| (name.to_owned(), remembered));
         let saved = servers.clone().map(|(name, remembered)| (name, remembered.into()));
         memory.save(&BTreeMap::from(saved)).unwrap();
-        assert_eq!(memory.load().unwrap(), BTreeMap::from(servers));
+        assert_eq!(memory.load(|_| true).unwrap(), BTreeMap::from(servers.clone()));
+        // Who is not configured is not forgotten.
+        let known = memory.load(|name| name != "db3").unwrap();
+        assert_eq!(known.len(), 2);
+        assert_eq!(memory.others.keys().collect::<Vec<_>>(), ["db3"]);
         fs::write(directory.path().join("servers.json"), "{\"db2\":{\"disabeld\":\"x\"}}").unwrap();
-        assert!(memory.load().unwrap_err().to_string().contains("should be like"));
-        assert!(Memory::beside(None).load().unwrap().is_empty());
+        assert!(
+            memory
+                .load(|_| true)
+                .unwrap_err()
+                .to_string()
+                .contains("should be like")
+        );
+        assert!(Memory::beside(None).load(|_| true).unwrap().is_empty());
     }
 }

@@ -44,8 +44,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let metrics = Arc::new(Metrics::default());
     let log = RecoveryLog::open(&config.recovery_log).await?;
-    let memory = Memory::beside(config.recovery_log.directory.as_deref());
-    let remembered = memory.load()?;
+    let mut memory = Memory::beside(config.recovery_log.directory.as_deref());
+    let remembered = memory.load(|name| config.backends.iter().any(|backend| backend.name == name))?;
     // Dropping the start loses no client's bytes: there is no client yet.
     let group = tokio::select! {
         formed = startup::form_group(&config, log.ordered(), &remembered, Arc::clone(&metrics)) => formed?,

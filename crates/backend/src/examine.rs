@@ -2,7 +2,7 @@
 //! an operator should know.
 
 use crate::control::{AskError, ControlPool, Row};
-use grove_engine::io::{Examination, LegError, Setting};
+use grove_engine::io::{Examination, LegError, MACHINE_ZONE, Setting};
 
 /// Settings that can be changed while the server runs. Those that a server does not have are not in its answer.
 const CHANGEABLE: [&str; 41] = [
@@ -49,12 +49,7 @@ const CHANGEABLE: [&str; 41] = [
     "unique_checks",
 ];
 /// Settings that are the server's for as long as it runs, or for ever.
-const FIXED: [&str; 4] = [
-    "innodb_autoinc_lock_mode",
-    "innodb_page_size",
-    "lower_case_table_names",
-    "system_time_zone",
-];
+const FIXED: [&str; 3] = ["innodb_autoinc_lock_mode", "innodb_page_size", "lower_case_table_names"];
 /// Schemas that hold no data of clients.
 const OWN_SCHEMAS: &str = "('mysql','information_schema','performance_schema','sys','_grove')";
 /// Things of one kind that are named.
@@ -169,6 +164,13 @@ async fn settings(control: &ControlPool) -> Result<Vec<Setting>, LegError> {
             })
         })
         .collect();
+    // The server's own word for it changes with the season in which it was started.
+    let zone = "SELECT CONCAT(CONVERT_TZ('2025-01-15 12:00:00','+00:00','SYSTEM'),', ',CONVERT_TZ('2025-07-15 12:00:00','+00:00','SYSTEM'))";
+    settings.push(Setting {
+        name: MACHINE_ZONE.to_owned(),
+        value: rows(control, zone).await?.into_iter().flatten().flatten().collect(),
+        is_changeable: false,
+    });
     if let Some(zones) = unless_denied(rows(control, "SELECT COUNT(*) FROM mysql.time_zone_name").await)? {
         let is_empty = zones.first().and_then(|row| row.first()?.as_deref()) == Some("0");
         settings.push(Setting {

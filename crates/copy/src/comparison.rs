@@ -49,7 +49,7 @@ impl<L: Leg> LogicalComparison<L> {
         let mut left = ranges(&mut self.first, table, ROWS_AT_ONCE).await?;
         // Those in front are the next ones.
         left.reverse();
-        let mut named = 0;
+        let mut named = vec![0; self.others.len()];
         while let Some(range) = left.pop() {
             let question = format!("{checksum}{}", range.condition(table.range_column.as_ref()));
             let answers = try_join(
@@ -59,16 +59,20 @@ impl<L: Leg> LogicalComparison<L> {
             let (right, answers) = answers.await?;
             progress.rows.fetch_add(right.rows, Ordering::Relaxed);
             for (server, there) in answers.iter().enumerate().filter(|(_, there)| **there != right) {
-                if named == MOST_NAMED {
+                if named[server] > MOST_NAMED {
+                    continue;
+                }
+                if named[server] == MOST_NAMED {
+                    named[server] += 1;
                     self.compared.differences.push(Difference {
                         server,
                         what: format!("{}.{} differs further on", table.schema, table.name),
                     });
-                    return Ok(());
+                    continue;
                 }
                 let parts = self.parts(table, range, server).await?;
                 if parts.is_empty() {
-                    named += 1;
+                    named[server] += 1;
                     self.compared.differences.push(Difference {
                         server,
                         what: format!(
@@ -123,7 +127,11 @@ impl<L: Leg> Comparer for LogicalComparison<L> {
             let there = compare::defined(other).await?;
             let found = match is_same_version {
                 true => compare::compare(&right, &there),
-                false => compare::compare(&names_only(&right), &names_only(&there)),
+                false => {
+                    let columns = definitions::readable_tables(other).await?.0;
+                    let there = names_and_columns(&there, &columns);
+                    compare::compare(&names_and_columns(&right, &self.tables), &there)
+                }
             };
             let differences = found.into_iter().map(|what| Difference { server, what });
             self.compared.differences.extend(differences);
@@ -153,8 +161,17 @@ impl<L: Leg> Comparer for LogicalComparison<L> {
     }
 }
 
-fn names_only(holdings: &Holdings) -> Holdings {
-    holdings.keys().map(|thing| (thing.clone(), String::new())).collect()
+/// What is worded alike in every version.
+fn names_and_columns(holdings: &Holdings, tables: &[Table]) -> Holdings {
+    let names = holdings.keys().map(|thing| (thing.clone(), String::new()));
+    let columns = tables.iter().map(|table| {
+        let columns: Vec<&str> = table.columns.iter().map(|(column, _)| column.as_str()).collect();
+        (
+            format!("the columns of {}.{}", table.schema, table.name),
+            columns.join(", "),
+        )
+    });
+    names.chain(columns).collect()
 }
 
 /// A range's rows as one server has them.

@@ -23,6 +23,7 @@ pub(crate) async fn prepare<L: Leg>(into: &mut Connection<L>) -> Result<(), Copy
     }
     for optional in [
         "SET SESSION sql_require_primary_key=OFF",
+        "SET SESSION explicit_defaults_for_timestamp=ON",
         "SET SESSION sql_generate_invisible_primary_key=OFF",
         "SET SESSION restrict_fk_on_non_standard_key=OFF",
         "SET SESSION check_constraint_checks=OFF",

@@ -259,6 +259,9 @@ pub struct Examination {
     pub events: Vec<String>,
 }
 
+/// Name of the setting that says what local time is on the server's machine, in winter and in summer.
+pub const MACHINE_ZONE: &str = "the machine's time zone";
+
 /// A setting of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {

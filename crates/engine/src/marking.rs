@@ -11,6 +11,7 @@ use crate::position_rows::PositionRows;
 use crate::value;
 use grove_recovery_log::{Need, Position};
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -157,8 +158,9 @@ impl<W: World> Group<W> {
         // One that is rebuilt needs what its donor needs; one that only waits for that needs nothing.
         let is_replayed = |id: &BackendId| {
             let member = self.member(*id);
-            let is_copied = matches!(member.wish(), Wish::Rebuild(_));
-            member.state() != MemberState::Diverged && (is_copied || member.unfit().is_none())
+            let waits_for_copy = matches!(member.wish(), Wish::Rebuild(_)) && !member.is_copied.load(Ordering::SeqCst);
+            let is_unfit = member.unfit().is_some() && !matches!(member.wish(), Wish::Rebuild(_));
+            member.state() != MemberState::Diverged && !waits_for_copy && !is_unfit
         };
         let by_replay = ids.filter(is_replayed);
         let need = by_replay.map(|id| {

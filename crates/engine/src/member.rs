@@ -110,11 +110,15 @@ pub(crate) struct Member {
     pub unfit: Mutex<Option<String>>,
     /// No new reads begin there.
     pub is_draining: AtomicBool,
+    /// A copy onto it is under way, or has just ended: it needs of the log what its donor needs.
+    pub is_copied: AtomicBool,
     /// Behind which its legs commit.
     pub fence: Mutex<Option<Fence>>,
     pub status: Mutex<(MemberState, u64, String)>,
     pub progress: Mutex<Progress>,
     pub facts: Mutex<Option<ServerFacts>>,
+    /// What has been said of its tables in the log.
+    pub warnings: Mutex<Vec<String>>,
     /// One session verifies a broken server at a time; the others take its verdict.
     pub verification: tokio::sync::Mutex<Option<(Duration, Finding)>>,
 }
@@ -171,10 +175,12 @@ impl Member {
             gone: ArcSwap::from_pointee(gone),
             owes: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
+            is_copied: AtomicBool::new(false),
             fence: Mutex::default(),
             status: Mutex::new(status),
             progress: Mutex::default(),
             facts: Mutex::default(),
+            warnings: Mutex::default(),
             verification: tokio::sync::Mutex::default(),
         }
     }

@@ -188,11 +188,16 @@ impl<W: World> Group<W> {
         let (clock, member) = (self.world.clock(), self.member(id));
         let deadline = clock.now() + LONGEST_DRAIN;
         member.is_draining.store(true, Ordering::SeqCst);
-        while self.at_work.iter().any(|running| running.reads_on(id)) && clock.now() < deadline {
+        let stays_out = || matches!(member.wish(), Wish::StayOut(_));
+        while stays_out() && self.at_work.iter().any(|running| running.reads_on(id)) && clock.now() < deadline {
             clock.sleep(PAUSE).await;
         }
         let _one_at_a_time = self.commanding.lock().unwrap_or_else(PoisonError::into_inner);
-        if !matches!(member.wish(), Wish::StayOut(_)) || self.take_out(id, Fault::Disabled, reason) {
+        if !stays_out() {
+            member.is_draining.store(false, Ordering::SeqCst);
+            return;
+        }
+        if self.take_out(id, Fault::Disabled, reason) {
             return;
         }
         member.is_draining.store(false, Ordering::SeqCst);

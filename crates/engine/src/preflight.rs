@@ -4,16 +4,35 @@
 //! settings are meant, so they must be the same.
 
 use crate::group::Group;
-use crate::io::{BackendId, Examination, LegError, Servers, Setting, World};
+use crate::io::{BackendId, Clock, Examination, LegError, MACHINE_ZONE, Servers, Setting, World};
 use crate::rejoin::Setback;
 use crate::settings::UnequalSettings;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// Attempts to look at a server that has just answered.
+const MOST_LOOKS: usize = 10;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl<W: World> Group<W> {
     /// Looks at a server before it takes part. Fails with what stands in its way, and what would be right.
     pub(crate) async fn examine(&self, id: BackendId) -> Result<Examination, LegError> {
-        let found = self.world.servers().examine(id).await?;
-        for warning in self.world.servers().warnings(id).await? {
-            tracing::warn!(backend = self.name(id), "{warning}");
+        let found = match self.world.servers().examine(id).await {
+            Err(LegError::Unsuitable(reason)) if self.settings.unequal_settings == UnequalSettings::Warn => {
+                tracing::warn!(
+                    backend = self.name(id),
+                    reason,
+                    "the server does not say what it is like"
+                );
+                Examination::default()
+            }
+            found => found?,
+        };
+        match self.world.servers().warnings(id).await {
+            Ok(warnings) => self.say_once(id, warnings),
+            // They decide over nothing.
+            Err(error) => tracing::debug!(backend = self.name(id), %error, "the server's tables were not looked at"),
         }
         match self.settings.unequal_settings {
             UnequalSettings::Align if !found.obstacles.is_empty() => {
@@ -23,15 +42,25 @@ impl<W: World> Group<W> {
         }
     }
 
-    /// Gives a server that comes back the settings that the lead has. Fails if it cannot be given one.
-    pub(crate) async fn align(&self, id: BackendId) -> Result<(), Setback> {
-        let lead = self.view().lead;
-        let here = self.world.servers().examine(id).await?;
-        if lead != id && self.is_online(lead) {
-            let there = self.world.servers().examine(lead).await?;
-            self.align_with(id, &here, lead, &there).await?;
+    /// A server is looked at whenever it is tried again; what is known of it is not said again.
+    fn say_once(&self, id: BackendId, warnings: Vec<String>) {
+        let mut said = self.member(id).warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        for warning in warnings.iter().filter(|warning| !said.contains(warning)) {
+            tracing::warn!(backend = self.name(id), "{warning}");
         }
-        self.stop_scheduler(id, &here).await
+        *said = warnings;
+    }
+
+    /// Gives a server that comes back the settings that the lead has. Gives the lead, if there is one. Fails if it cannot be given a setting.
+    pub(crate) async fn align(&self, id: BackendId) -> Result<Option<BackendId>, Setback> {
+        let lead = self.view().lead;
+        if lead == id || !self.is_online(lead) {
+            return Ok(None);
+        }
+        let here = self.world.servers().examine(id).await?;
+        let there = self.world.servers().examine(lead).await?;
+        self.align_with(id, &here, lead, &there).await?;
+        Ok(Some(lead))
     }
 
     async fn align_with(
@@ -87,17 +116,30 @@ impl<W: World> Group<W> {
         }
     }
 
+    /// A connection may break.
+    async fn examine_in_patience(&self, id: BackendId) -> Result<Examination, LegError> {
+        for _ in 0..MOST_LOOKS {
+            match self.examine(id).await {
+                Err(LegError::Lost(_) | LegError::Timeout(_)) => self.world.clock().sleep(PAUSE).await,
+                found => return found,
+            }
+        }
+        self.examine(id).await
+    }
+
     /// Looks at servers that begin together. Fails with everything that is to be changed.
     pub(crate) async fn examine_all(&self, ids: &[BackendId]) -> Result<(), LegError> {
-        let examinations = ids.iter().map(|&id| async move { (id, self.examine(id).await) });
+        let examinations = ids
+            .iter()
+            .map(|&id| async move { (id, self.examine_in_patience(id).await) });
         let mut wrong = Vec::new();
         let mut found = Vec::new();
         for (id, examination) in futures_util::future::join_all(examinations).await {
             match examination {
                 Ok(examination) => found.push((id, examination)),
                 Err(LegError::Unsuitable(obstacles)) => wrong.push(format!("{}: {obstacles}", self.name(id))),
-                // It is found out elsewhere that it does not answer.
-                Err(_) => {}
+                // Nobody knows what it is like.
+                Err(error) => return Err(error),
             }
         }
         if let Some(((first, wanted), others)) = found.split_first() {
@@ -151,10 +193,17 @@ impl<W: World> Group<W> {
 fn differences<'a>(here: &'a Examination, there: &'a Examination) -> impl Iterator<Item = (&'a Setting, &'a str)> {
     let is_same_kind = here.is_mariadb == there.is_mariadb;
     let comparable = here.settings.iter().filter(move |_| is_same_kind);
-    comparable.filter_map(|setting| {
+    // The machine's time zone counts only where the server uses it.
+    let counts = |setting: &Setting| setting.name != MACHINE_ZONE || there.value("time_zone") == Some("SYSTEM");
+    comparable.filter(move |setting| counts(setting)).filter_map(|setting| {
         let wanted = there.value(&setting.name)?;
-        (wanted != setting.value).then_some((setting, wanted))
+        (!is_same(wanted, &setting.value)).then_some((setting, wanted))
     })
+}
+
+/// Versions differ in what they call the character set with up to three bytes.
+fn is_same(one: &str, other: &str) -> bool {
+    one == other || one.replace("utf8mb3", "utf8") == other.replace("utf8mb3", "utf8")
 }
 
 #[cfg(test)]
@@ -181,6 +230,9 @@ mod tests {
             differences(&here, &there).collect::<Vec<_>>(),
             [(&here.settings[1], "5")]
         );
+        let zoned = |zone, time_zone| examination(&[(MACHINE_ZONE, zone), ("time_zone", time_zone)]);
+        assert_eq!(differences(&zoned("CET", "+00:00"), &zoned("UTC", "+00:00")).count(), 0);
+        assert_eq!(differences(&zoned("CET", "SYSTEM"), &zoned("UTC", "SYSTEM")).count(), 1);
         let mariadb = Examination {
             is_mariadb: true,
             ..there

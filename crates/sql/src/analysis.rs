@@ -192,6 +192,8 @@ impl TouchedTables {
 pub struct AnalysisFlags {
     /// NEXTVAL, NEXT VALUE FOR or SETVAL: a ROLLBACK does not take them back.
     pub advances_sequence: bool,
+    /// RENAME of tables into each other's names, EXCHANGE PARTITION: done twice, it is undone.
+    pub swaps_tables: bool,
     /// NOW(), CURDATE, SYSDATE(), UNIX_TIMESTAMP() and the like.
     pub reads_clock: bool,
     /// SYSDATE(), which SET TIMESTAMP does not cover.

@@ -2,8 +2,8 @@
 
 use grove_testkit::equality::assert_servers_equal;
 use grove_testkit::{Cluster, Kind};
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
 use serde_json::json;
 use std::time::Duration;
 
@@ -359,20 +359,26 @@ async fn a_table_that_is_copied_can_be_altered_before_the_copy_ends(kind: Kind) 
     run(&mut conn, &["ANALYZE TABLE large"]).await;
     cluster.command("db3", "disable", &json!({})).await.unwrap();
     cluster.wait_for_state("db3", "disabled", LIMIT).await.unwrap();
-    let mut target = cluster.look_at(2).await.unwrap();
     spoil(&cluster, 2).await;
     cluster
         .command("db3", "rebuild", &json!({"from": "db2"}))
         .await
         .unwrap();
     let begun = tokio::time::Instant::now();
-    while target
-        .query_drop("LOCK TABLES app.large READ, app.a_first READ")
-        .await
-        .is_err()
-    {
+    // The schema is not there yet.
+    let without_schema = || OptsBuilder::from_opts(cluster.server_opts(2)).db_name(None::<String>);
+    let locked = async || {
+        let mut target = Conn::new(without_schema()).await?;
+        let lock = "LOCK TABLES app.large READ, app.a_first READ";
+        target.query_drop(lock).await.map(|()| target)
+    };
+    // The rebuild begins by ending all connections of this account.
+    let mut target = loop {
         assert!(begun.elapsed() < LIMIT);
-    }
+        if let Ok(target) = locked().await {
+            break target;
+        }
+    };
     while target.query_first("SELECT COUNT(*) FROM app.a_first").await.unwrap() != Some(3) {
         run(&mut target, &["UNLOCK TABLES"]).await;
         tokio::time::sleep(Duration::from_millis(5)).await;

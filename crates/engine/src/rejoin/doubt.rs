@@ -90,7 +90,7 @@ pub(super) fn knows_tables(analysis: &Analysis) -> bool {
 
 /// Whether executing a statement twice, with nothing in between, gives what executing it once gives, or an error that says so.
 pub(super) fn is_idempotent(analysis: &Analysis) -> bool {
-    matches!(analysis.class, Class::Ddl | Class::Set | Class::TemporaryDdl)
+    matches!(analysis.class, Class::Ddl | Class::Set | Class::TemporaryDdl) && !analysis.flags.swaps_tables
 }
 
 /// Errors that tell that what was wanted is so already: tables, columns, keys, schemas, routines, triggers, events, accounts that exist, or do not exist any

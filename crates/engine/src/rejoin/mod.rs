@@ -137,17 +137,19 @@ impl<W: World> Group<W> {
         let _ends = scope.clone().drop_guard();
         let facts = self.world.servers().probe(id).await?;
         self.learn(id, facts);
-        self.examine(id).await.map_err(waits)?;
+        let found = self.examine(id).await.map_err(waits)?;
+        self.stop_scheduler(id, &found).await?;
+        // What is replayed is to mean what it meant on the others.
+        self.align(id).await?;
         let mut replay = self.begin_replay(id, &scope).await?;
         self.note_began(id, replay.position());
         self.set_status(id, MemberState::Replaying, "executes what it has missed");
-        let mut is_aligned = false;
+        let mut aligned_with = None;
         loop {
             self.catch_up(&mut replay).await?;
-            if !is_aligned {
-                // Not before: the log may have changed settings.
-                self.align(id).await?;
-                is_aligned = self.has_other_than(id);
+            if aligned_with != Some(self.view().lead) {
+                // Again: the log may have changed settings.
+                aligned_with = self.align(id).await?;
             }
             self.change_status(id, MemberState::Joining, "has executed what it had missed");
             // Where it is the only one, all legs are lost anyway.
@@ -161,8 +163,8 @@ impl<W: World> Group<W> {
                 self.world.clock().sleep(PAUSE_BEFORE_JOINING).await;
                 continue;
             };
-            if self.has_other_than(id) && !is_aligned {
-                // Another one has joined just now.
+            if self.has_other_than(id) && aligned_with != Some(self.view().lead) {
+                // Another one leads since just now.
                 continue;
             }
             // Dropped in the middle it goes on later.

@@ -33,6 +33,7 @@ impl<W: World> Group<W> {
             "the server is rebuilt"
         );
         let began = clock.now();
+        self.member(id).is_copied.store(false, Ordering::SeqCst);
         match self.copy(id, donor).await {
             Ok(rows) => {
                 let took = clock.now().saturating_sub(began);
@@ -66,6 +67,7 @@ impl<W: World> Group<W> {
             Err(error) => {
                 tracing::warn!(backend = self.name(id), donor = self.name(donor), %error, "the copy begins again");
                 let reason = format!("the copy of {} begins again: {error}", self.name(donor));
+                self.member(id).is_copied.store(false, Ordering::SeqCst);
                 self.change_status(id, MemberState::Rebuilding, &reason);
                 clock.sleep(self.settings.rejoin_pause).await;
             }
@@ -101,6 +103,12 @@ impl<W: World> Group<W> {
         let copying = async {
             servers.probe(id).await?;
             servers.expel(id, &self.accounts.names()).await?;
+            // Events are part of the copy.
+            let found = self.examine(id).await?;
+            self.stop_scheduler(id, &found)
+                .await
+                .map_err(|setback| CopyError::Changed(setback.to_string()))?;
+            self.member(id).is_copied.store(true, Ordering::SeqCst);
             // The log keeps what the copy will lack.
             let donors = self
                 .member(donor)

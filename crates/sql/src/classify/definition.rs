@@ -155,6 +155,7 @@ pub(super) fn alter(tokens: &Tokens, at: usize) -> Option<Analysis> {
             let (table, end) = tokens.table_name(name)?;
             let mut facts = Facts::default();
             note_referenced(tokens, end, tokens.len(), &mut facts);
+            facts.flags.swaps_tables = (end..tokens.len()).any(|i| tokens.is(i, "EXCHANGE"));
             let mut written = vec![table];
             written.extend(facts.tables.iter().map(|reference| reference.table.clone()));
             facts.into_analysis(Class::Ddl, written)
@@ -206,7 +207,10 @@ pub(super) fn rename(tokens: &Tokens, at: usize) -> Option<Analysis> {
         let (to, end) = tokens.table_name(to + 1)?;
         written.extend([from, to]);
         if !tokens.is_punctuation(end, b',') {
-            return Some(Facts::default().into_analysis(Class::Ddl, written));
+            let mut facts = Facts::default();
+            let has_twice = |at: usize| written[at + 1..].contains(&written[at]);
+            facts.flags.swaps_tables = (0..written.len()).any(has_twice);
+            return Some(facts.into_analysis(Class::Ddl, written));
         }
         next = end + 1;
     }
