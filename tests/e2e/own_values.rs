@@ -77,13 +77,14 @@ const ALONE: [&str; 4] = [
 ];
 
 /// The states of a session that decide what a text means.
-const STATES: [&str; 6] = [
+const STATES: [&str; 7] = [
     "SET NAMES utf8mb4",
     "SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES,NO_BACKSLASH_ESCAPES')",
     "SET time_zone = '+05:30'",
     "SET timestamp = 1000000000",
     "SET NAMES sjis",
-    "SET NAMES latin1, collation_connection = utf16_general_ci",
+    "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci",
+    "SET NAMES latin1, collation_connection = utf8mb4_bin",
 ];
 
 async fn write_everything(cluster: &Cluster) {
@@ -207,6 +208,10 @@ async fn looks(place: Place) -> Notes {
         "SET NAMES utf8mb4",
         "SET NAMES latin1",
         "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+        "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci",
+        "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci",
+        "SET NAMES binary",
+        "SET NAMES latin1, collation_connection = utf16_general_ci",
     ] {
         run(&mut conn, &[names]).await;
         for value in [
@@ -215,6 +220,8 @@ async fn looks(place: Place) -> Notes {
             "t = SUBSTR(UUID(), 9, 1)",
             "t = SUBSTR(UUID(), 15, 1)",
             "t = COERCIBILITY(UUID())",
+            "t = CHARSET(UUID())",
+            "t = COLLATION(CONCAT(UUID(), 'x'))",
             "t = UUID() LIKE '%-%-1%-%'",
             "t = UUID() = 'x'",
             "t = LENGTH(CONCAT(UUID(), 'ä'))",
@@ -442,7 +449,7 @@ async fn statements_are_explained(kind: Kind) {
     );
     let reason = "LIMIT without ORDER BY may choose other rows on each server";
     let remedy = "add ORDER BY with a unique column; it runs, and the log names it";
-    let gates = "everything shared, app.t exclusive";
+    let gates = "everything shared, app.t shared";
     let limited = explanation(&mut conn, "DELETE FROM t LIMIT 1").await;
     assert_eq!(
         limited,

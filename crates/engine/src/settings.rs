@@ -38,7 +38,7 @@ pub enum UnequalSettings {
 pub enum UnsafeStatements {
     /// They are refused, with the reason.
     Reject,
-    /// They run, and the log names the reason. Where the order of rows or statements decides, they take their tables' gates exclusively.
+    /// They run, and the log names the reason.
     Warn,
     /// They run.
     Allow,

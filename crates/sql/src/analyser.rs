@@ -75,6 +75,10 @@ impl Analyser {
             return self.analyse_text(sql, mode, shape, digest);
         }
         let analysis = Arc::new(analyse(sql, mode, &tokens, shape, digest));
+        if tokens.are_too_many() {
+            // Of shorter texts of this shape more is known.
+            return analysis;
+        }
         remember(Answer::Analysis(Arc::clone(&analysis)));
         analysis
     }

@@ -85,8 +85,9 @@ fn literal(found: &Found, mode: LexMode, values: &mut impl OwnValues) -> Result<
     let argument = found.argument.as_deref();
     let has_type = mode.flavor == Flavor::MariaDb && mode.version >= UUID_TYPE_SINCE;
     Ok(Some(match (found.value, argument) {
-        (OwnValue::Uuid, None) if has_type => format!("CAST('{}' AS UUID)", hyphenated(values.uuid())),
-        (OwnValue::Uuid, None) => format!("_utf8mb4'{}'", hyphenated(values.uuid())),
+        (OwnValue::Uuid, None) if has_type => format!("CAST(_latin1'{}' AS UUID)", hyphenated(values.uuid())),
+        // Nothing of the server's own value, but its character set and collation: MySQL warns of whoever writes `_utf8mb3`.
+        (OwnValue::Uuid, None) => format!("CONCAT(LEFT(UUID(),0),_latin1'{}')", hyphenated(values.uuid())),
         (OwnValue::SystemGuid, None) => format!("'{}'", hexadecimal(&values.uuid())),
         (OwnValue::UuidShort, None) => format!("CAST({} AS UNSIGNED)", values.short_uuid()),
         (OwnValue::ConnectionId, None) => format!("CAST({} AS UNSIGNED)", values.connection_id()),

@@ -54,14 +54,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether the order of rows or of statements decides, and nobody else should write meanwhile.
-    pub fn wants_order(self) -> bool {
-        matches!(
-            self,
-            Self::RandomOrder | Self::SkipLocked | Self::Limit { of_one_value: false }
-        )
-    }
-
     /// What would be right.
     pub fn remedy(self) -> &'static str {
         match self {

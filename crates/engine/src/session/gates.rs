@@ -10,10 +10,10 @@ use crate::error::SessionError;
 use crate::gate::{GateKey, GateMode, Hold};
 use crate::interrupt::Kill;
 use crate::io::{Clock, World};
-use crate::settings::{ReadCommitted, UnsafeStatements};
+use crate::settings::ReadCommitted;
 use crate::state::Isolation;
 use crate::statement::Statement;
-use grove_sql::{Class, SetScope, TableName, TouchedTables, Verdict, WriteKind};
+use grove_sql::{Class, SetScope, TableName, TouchedTables, WriteKind};
 use smallvec::SmallVec;
 use std::time::Duration;
 
@@ -75,13 +75,6 @@ impl<W: World> Session<W> {
         // A bulk execution is to InnoDB an INSERT of few rows, which takes its ids piece by piece without a lock in mode 1 too.
         let inserts = matches!(analysis.class, Class::Write(WriteKind::Insert | WriteKind::Replace));
         let bulk = loads && self.group.bulk_inserts_need_a_gate() || inserts && statement.body.is_bulk();
-        let is_unsafe = match analysis.verdict {
-            Verdict::Unsafe(reason) => {
-                reason.wants_order() && self.group.settings.unsafe_statements == UnsafeStatements::Warn
-            }
-            _ => false,
-        };
-        let gated = gated || is_unsafe;
         let row_mode = if gated { GateMode::Exclusive } else { GateMode::Shared };
         match analysis.class {
             Class::Write(_) if bulk && !gated => {
