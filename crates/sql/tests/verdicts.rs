@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
-use grove_sql::{Analyser, ClientCharset, Flavor, LexMode, OwnValues, Reason, Verdict, permits_unsafe};
+use grove_sql::{Analyser, Class, ClientCharset, Flavor, LexMode, OwnValues, Reason, Verdict, permits_unsafe};
 
 const MYSQL: fn() -> LexMode = || LexMode::new(Flavor::Mysql, 90_704);
 const MARIADB: fn() -> LexMode = || LexMode::new(Flavor::MariaDb, 101_119);
@@ -369,4 +369,17 @@ fn a_comment_permits_what_is_unsafe() {
     assert!(permitted("DELETE /*grove:unsafe=allow*/ FROM t LIMIT 1"));
     assert!(!permitted("DELETE FROM t WHERE a = '/* grove:unsafe=allow */' LIMIT 1"));
     assert!(!permitted("/* grove:unsafe=allowed */ DELETE FROM t LIMIT 1"));
+}
+
+#[test]
+fn tables_that_change_places_are_noticed() {
+    let swaps = |sql: &str| {
+        let analysis = Analyser::new(16).analyse(sql.as_bytes(), MYSQL());
+        assert_eq!(analysis.class, Class::Ddl, "{sql}");
+        analysis.flags.swaps_tables
+    };
+    assert!(swaps("RENAME TABLE a TO tmp, b TO a, tmp TO b"));
+    assert!(swaps("ALTER TABLE p EXCHANGE PARTITION p0 WITH TABLE t"));
+    assert!(!swaps("RENAME TABLE a TO b, c TO d"));
+    assert!(!swaps("ALTER TABLE a ADD COLUMN exchanged INT"));
 }
