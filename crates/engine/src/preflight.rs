@@ -54,8 +54,12 @@ impl<W: World> Group<W> {
     /// Gives a server that comes back the settings that the lead has. Gives the lead, if there is one. Fails if it cannot be given a setting.
     pub(crate) async fn align(&self, id: BackendId) -> Result<Option<BackendId>, Setback> {
         let lead = self.view().lead;
-        if lead == id || !self.is_online(lead) {
+        if !self.is_online(lead) {
             return Ok(None);
+        }
+        if lead == id {
+            // The last server, which must only be brought to the log's end: the others are given its settings.
+            return Ok(Some(lead));
         }
         let here = self.world.servers().examine(id).await?;
         let there = self.world.servers().examine(lead).await?;
