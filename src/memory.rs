@@ -95,16 +95,17 @@ impl Memory {
         Ok(servers.collect())
     }
 
-    /// Writes the file after each change, until `stop`.
+    /// Writes the file after each change, until `stop`; what has changed by then is written too.
     pub async fn follow(self, group: Arc<Group<Reality>>, stop: CancellationToken) {
         let mut memories = group.memories();
         // Forming the group may have changed something.
         memories.mark_changed();
         loop {
+            // Changes go first: a server may be found to differ in the moment in which Grove is told to stop.
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
                 changed = memories.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => return,
             }
             let count = *memories.borrow_and_update();
             let servers = group.remembered().into_iter();
@@ -114,8 +115,10 @@ impl Memory {
                 Ok(()) => group.note_kept(count),
                 Err(error) => {
                     tracing::error!(error = %format!("{error:#}"), "which servers are disabled or must be rebuilt will not be known after a start of Grove");
-                    tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
-                    memories.mark_changed();
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(PAUSE_AFTER_FAILURE) => memories.mark_changed(),
+                    }
                 }
             }
         }
