@@ -9,9 +9,8 @@ use crate::group::Group;
 use crate::io::{Clock, Entropy, World};
 use crate::settings::UnsafeStatements;
 use crate::statement::Statement;
-use grove_sql::{Analysis, Lexer, OwnValues, Reason, TokenKind, Verdict, permits_unsafe};
+use grove_sql::{Lexer, OwnValues, Reason, TokenKind, Verdict, permits_unsafe};
 use grove_wire::ErrPacket;
-use std::sync::Arc;
 
 /// ER_BINLOG_UNSAFE_STATEMENT: what a server says of the same statements under statement-based replication.
 const UNSAFE_STATEMENT: u16 = 1592;
@@ -23,8 +22,8 @@ impl<W: World> Session<W> {
     pub(super) fn judged(&self, statement: &Statement) -> Result<Option<Statement>, SessionError> {
         match statement.analysis.verdict {
             Verdict::Deterministic => Ok(None),
-            Verdict::Unsafe(reason) => self.condemned(statement, reason),
-            Verdict::Rewritable if statement.body.is_bulk() => self.condemned(statement, Reason::Bulk),
+            Verdict::Unsafe(reason) => self.condemned(statement, reason).map(|()| None),
+            Verdict::Rewritable if statement.body.is_bulk() => self.condemned(statement, Reason::Bulk).map(|()| None),
             Verdict::Rewritable => {
                 let text = statement.body.text();
                 match self.analyser.rewrite(text, self.state.lex_mode, &mut self.values()) {
@@ -32,16 +31,16 @@ impl<W: World> Session<W> {
                         self.group.metrics().rewritten_statements.add(1);
                         Ok(Some(statement.with_text(&text)))
                     }
-                    Err(reason) => self.condemned(statement, reason),
+                    Err(reason) => self.condemned(statement, reason).map(|()| None),
                 }
             }
         }
     }
 
-    /// The same for `EXECUTE`, whose analysis is that of another text.
-    pub(super) fn judged_elsewhere(&self, statement: &Statement) -> Result<Option<Statement>, SessionError> {
+    /// The same for `EXECUTE`, whose analysis is that of another text, which stays as it is.
+    pub(super) fn judged_elsewhere(&self, statement: &Statement) -> Result<(), SessionError> {
         match statement.analysis.verdict {
-            Verdict::Deterministic => Ok(None),
+            Verdict::Deterministic => Ok(()),
             Verdict::Unsafe(reason) => self.condemned(statement, reason),
             Verdict::Rewritable => self.condemned(statement, Reason::PreparedText),
         }
@@ -56,33 +55,23 @@ impl<W: World> Session<W> {
         }
     }
 
-    fn condemned(&self, statement: &Statement, reason: Reason) -> Result<Option<Statement>, SessionError> {
+    /// Refuses the statement, or lets it run as it is.
+    fn condemned(&self, statement: &Statement, reason: Reason) -> Result<(), SessionError> {
         let (text, mode) = (statement.body.text(), self.state.lex_mode);
-        let with_verdict = |verdict| {
-            let mut analysis = Analysis::clone(&statement.analysis);
-            analysis.verdict = verdict;
-            let body = statement.body.clone();
-            let analysis = Arc::new(analysis);
-            Some(Statement { body, analysis })
-        };
         let policy = self.group.settings.unsafe_statements;
         if policy == UnsafeStatements::Allow || permits_unsafe(text, mode) {
-            return Ok(with_verdict(Verdict::Deterministic));
+            return Ok(());
         }
         self.group.metrics().unsafe_statements.add(1);
-        let digest = statement.analysis.digest;
         if policy == UnsafeStatements::Reject {
             return Err(SessionError::Refused(refusal(reason)));
         }
-        if self.group.notices.is_due(digest, self.group.world.clock().now()) {
+        let (digest, now) = (statement.analysis.digest, self.group.world.clock().now());
+        if self.group.notices.is_due(digest, now) {
             let statement = without_literals(text, mode);
             tracing::warn!(%reason, remedy = reason.remedy(), statement, "a statement may leave other rows on each server");
         }
-        let verdict = Verdict::Unsafe(reason);
-        match statement.analysis.verdict == verdict {
-            true => Ok(None),
-            false => Ok(with_verdict(verdict)),
-        }
+        Ok(())
     }
 }
 

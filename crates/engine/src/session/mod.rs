@@ -332,8 +332,8 @@ impl<W: World> Session<W> {
                         self.write_or_standalone(&statement, sink).await
                     }
                     class => {
-                        let judged = self.judged_elsewhere(&statement)?;
-                        Box::pin(self.dispatch(class, judged.as_ref().unwrap_or(&statement), sink)).await
+                        self.judged_elsewhere(&statement)?;
+                        Box::pin(self.dispatch(class, &statement, sink)).await
                     }
                 }
             }
