@@ -74,7 +74,7 @@ impl<W: World> Group<W> {
             return not_now("a comparison is under way already");
         }
         let names: Vec<&str> = others.iter().map(|&id| self.name(id)).collect();
-        let next = format!("{} are compared with {first}, while clients go on", names.join(", "));
+        let next = format!("{first} is compared with {}, while clients go on", names.join(", "));
         self.comparison.send_replace(Some(Comparison {
             servers: [&[view.lead], others.as_slice()].concat(),
             position: self.log.last_position(),
